@@ -1,0 +1,74 @@
+//! The port that an engine implements: run a step, and read rows.
+//!
+//! Two engines exist (Redis and the embedded file), one in memory for tests and documentation, and wrappers. Everything
+//! that users call is built on these few methods once: mutations are [`Engine::step`], reads are in
+//! [`crate::read`].
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::ids::{Csn, Epoch};
+use crate::op::Call;
+use crate::record::{Event, State};
+use crate::table::{Entry, Range, Table};
+use crate::time::Reading;
+
+/// What kind of engine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// In this process' memory.
+    Memory,
+    /// Redis or Valkey.
+    Redis,
+    /// The embedded file.
+    Files,
+}
+
+impl EngineKind {
+    /// The kind as a word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// A store that runs steps atomically.
+#[async_trait]
+pub trait Engine: fmt::Debug + Send + Sync + 'static {
+    /// What kind it is.
+    fn kind(&self) -> EngineKind;
+
+    /// The epoch in which it was opened.
+    fn epoch(&self) -> Epoch;
+
+    /// Runs one mutation and returns its encoded [`Answer`](crate::op::Answer).
+    ///
+    /// # Errors
+    /// `Unavailable` when it surely did not happen, `OutcomeUnknown` when it may have. Refusals of the rules are
+    /// answers, not errors.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the outcome unknown.
+    async fn step(&self, call: Call) -> Result<Vec<u8>>;
+
+    /// Reads records by key, in the order asked.
+    async fn fetch(&self, table: Table, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Reads blobs by name, in the order asked.
+    async fn blobs(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Reads index entries in order, at most `limit`.
+    async fn scan(&self, range: &Range, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Reads the shared state and the engine's clocks.
+    async fn state(&self) -> Result<(State, Reading)>;
+
+    /// Reads events after `csn`, oldest first, at most `limit`.
+    async fn events(&self, after: Csn, limit: usize) -> Result<Vec<Event>>;
+}

@@ -1,0 +1,60 @@
+//! Every default and every bound, in one place. Durations are milliseconds.
+
+/// A session ends this long after its last heartbeat.
+pub const SESSION_TTL: u64 = 30_000;
+/// The session of a shell agent ends this long after its last call.
+pub const SHELL_SESSION_TTL: u64 = 3_600_000;
+/// An agent without progress for this long is suspected to hang.
+pub const HUNG_THRESHOLD: u64 = 300_000;
+/// A granted waiter has this long to confirm before the grant moves on.
+pub const OFFER: u64 = 2_000;
+/// A lock taken by the command line ends after this, unless renewed.
+pub const SHELL_LOCK_TTL: u64 = 3_600_000;
+/// A claim taken by the command line ends after this, unless extended.
+pub const SHELL_TASK_LEASE: u64 = 3_600_000;
+/// How often a task may be attempted.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// How often a task may lose its worker.
+pub const MAX_CRASHES: u32 = 3;
+/// The priority of a task that names none; 5 is the highest.
+pub const PRIORITY: u8 = 3;
+/// An approval expires this long after the request.
+pub const APPROVAL_EXPIRY: u64 = 3_600_000;
+/// User-level idempotency keys live this long.
+pub const KEY_TTL: u64 = 24 * 3_600_000;
+/// Replay slots of a client live at least this long after the last use.
+pub const REPLAY_TTL: u64 = 3_600_000;
+/// Unresolved mutations a client may have; also the number of its replay slots.
+pub const REPLAY_WINDOW: u64 = 256;
+/// Events kept for watchers.
+pub const EVENT_WINDOW: u64 = 100_000;
+
+/// Due items that a mutation settles before its own work.
+pub const REAP_PER_STEP: usize = 8;
+/// Records that one step may touch for longer work, such as the end of a session.
+pub const WORK_PER_STEP: usize = 64;
+
+/// Longest path, in bytes.
+pub const PATH_BYTES: usize = 4_096;
+/// Most paths in one lock request.
+pub const PATHS: usize = 64;
+/// Longest title, in bytes.
+pub const TITLE_BYTES: usize = 1_024;
+/// Longest name of an agent, role, tag, capability or type, in bytes.
+pub const NAME_BYTES: usize = 128;
+/// Longest intent, note or reason, in bytes.
+pub const NOTE_BYTES: usize = 4_096;
+/// Longest payload, result, description, message, diff or context, in bytes.
+pub const BLOB_BYTES: usize = 1 << 20;
+/// Most tags of a task, and most capabilities it may require.
+pub const TAGS: usize = 16;
+/// Most tags in one claim, and most capabilities of an agent.
+pub const CLAIM_TAGS: usize = 32;
+/// Most tasks in one create.
+pub const CREATE_CHUNK: usize = 100;
+/// Most people in a quorum.
+pub const VOTERS: usize = 32;
+/// Longest idempotency key, in bytes.
+pub const KEY_BYTES: usize = 256;
+/// Longest duration that is accepted: ten years.
+pub const DURATION: u64 = 10 * 365 * 24 * 3_600_000;

@@ -1,0 +1,387 @@
+//! One step: the frame in which every verb runs, the same in `lua/prelude.lua`.
+//!
+//! Begin: replay slot, clock, reaping of due items. Body: the verb reads and changes records in memory. Commit: all
+//! writes at once, at the end. A refusal anywhere before commit writes nothing. Index entries and counters are
+//! differences of what the touched records derive before and after.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Noun, Policy, Refusal, Result};
+use crate::ids::{Csn, Id, RequestNo, SHORT_ID, Token};
+use crate::limits;
+use crate::machine::rows::Rows;
+use crate::op::{Actor, Call, decode, encode};
+use crate::record::{AgentRecord, ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
+use crate::table::{Entry, Range, Record, Table, pad};
+use crate::time::{LeaseMs, Reading, WallMs};
+
+/// Why a step stops: a rule refuses, or the storage fails.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Refused(Refusal),
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(r: Refusal) -> Self {
+        Self::Refused(r)
+    }
+}
+
+impl From<Policy> for Stop {
+    fn from(policy: Policy) -> Self {
+        Self::Refused(Refusal::Policy { policy })
+    }
+}
+
+/// What a step leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stepped {
+    /// The encoded answer.
+    pub answer: Vec<u8>,
+    /// Tickets and approvals whose waiters must look again, now that the step is committed.
+    pub wakes: Vec<String>,
+}
+
+/// The result of a rule.
+pub(crate) type Ruled<T> = std::result::Result<T, Stop>;
+
+/// The acting session, checked to be live.
+#[derive(Clone, Debug)]
+pub(crate) struct Acting {
+    pub(crate) id: Id,
+    pub(crate) session: SessionRecord,
+}
+
+/// A step in progress.
+pub(crate) struct Step<'a, R: Rows> {
+    rows: &'a mut R,
+    pub(crate) state: State,
+    pub(crate) now: LeaseMs,
+    pub(crate) wall: WallMs,
+    pub(crate) call: &'a Call,
+    /// Touched records: encoded before and after.
+    touched: BTreeMap<(Table, String), (Option<Vec<u8>>, Option<Vec<u8>>)>,
+    /// Index entries added (+1) and removed (-1).
+    delta: BTreeMap<Entry, i8>,
+    wakes: Vec<String>,
+    settled: u64,
+}
+
+impl<'a, R: Rows> Step<'a, R> {
+    pub(crate) fn begin(rows: &'a mut R, call: &'a Call, reading: &'a Reading) -> Ruled<Self> {
+        let mut state = rows.state()?;
+        state.clock = state.clock.at(reading);
+        let (now, wall) = (state.clock.now, reading.wall);
+        Ok(Self {
+            rows,
+            state,
+            now,
+            wall,
+            call,
+            touched: BTreeMap::new(),
+            delta: BTreeMap::new(),
+            wakes: Vec::new(),
+            settled: 0,
+        })
+    }
+
+    /// The stored answer when this request was made before.
+    pub(crate) fn replay(&mut self) -> Ruled<Option<Vec<u8>>> {
+        let key = RingRecord::key(&self.call.client, self.call.request);
+        let request = self.call.request;
+        match self.get::<RingRecord>(&key)? {
+            Some(slot) if slot.request == request && slot.answer.is_empty() => Err(Refusal::TooOld { request }.into()),
+            Some(slot) if slot.request == request && slot.digest != self.call.digest => {
+                Err(Refusal::Reused { request }.into())
+            }
+            Some(slot) if slot.request == request => Ok(Some(slot.answer)),
+            Some(slot) if slot.request > request => Err(Refusal::TooOld { request }.into()),
+            _ => Ok(None),
+        }
+    }
+
+    /// The acting session. It must be live; being here is its sign of life and its progress.
+    pub(crate) fn acting(&mut self) -> Ruled<Acting> {
+        let Actor::Session(id) = &self.call.actor else {
+            return Err(Policy::NoSession.into());
+        };
+        let id = id.clone();
+        let stale = || Refusal::Stale { noun: Noun::Session, id: id.as_str().to_owned(), owner: None, current: None };
+        let session = self.get::<SessionRecord>(id.as_str())?.ok_or_else(stale)?;
+        if !self.is_live(&id, &session)? {
+            return Err(stale().into());
+        }
+        self.pulse(&id, true)?;
+        Ok(Acting { id, session })
+    }
+
+    /// Records a sign of life.
+    pub(crate) fn pulse(&mut self, session: &Id, progress: bool) -> Ruled<()> {
+        let mut pulse =
+            self.get::<PulseRecord>(session.as_str())?.unwrap_or(PulseRecord { beat: self.now, progress: self.now });
+        pulse.beat = self.now;
+        if progress {
+            pulse.progress = self.now;
+        }
+        self.put(session.as_str(), &pulse)
+    }
+
+    /// Whether a session has neither ended nor outlived its time.
+    pub(crate) fn is_live(&mut self, id: &Id, session: &SessionRecord) -> Ruled<bool> {
+        if session.ended_at.is_some() {
+            return Ok(false);
+        }
+        let beat = self.get::<PulseRecord>(id.as_str())?.map_or(0, |p| p.beat);
+        Ok(beat + session.ttl > self.now)
+    }
+
+    /// How the actor is named in records: `agent:<name>`, `human:<name>` or `system`.
+    pub(crate) fn principal(&mut self) -> Ruled<String> {
+        match self.call.actor.clone() {
+            Actor::Session(_) => Ok(format!("agent:{}", self.acting()?.session.name)),
+            Actor::Human(name) => Ok(format!("human:{name}")),
+            Actor::System => Ok("system".to_owned()),
+        }
+    }
+
+    pub(crate) fn agent_of(&mut self, acting: &Acting) -> Ruled<AgentRecord> {
+        let key = acting.session.agent.clone();
+        Ok(self.get::<AgentRecord>(&key)?.ok_or(Refusal::NotFound { noun: Noun::Agent, id: key })?)
+    }
+
+    pub(crate) fn get<T: Record>(&mut self, key: &str) -> Ruled<Option<T>> {
+        let bytes = match self.touched.get(&(T::TABLE, key.to_owned())) {
+            Some((_, after)) => after.clone(),
+            None => {
+                let bytes = self.rows.get(T::TABLE, key)?;
+                self.touched.insert((T::TABLE, key.to_owned()), (bytes.clone(), bytes.clone()));
+                bytes
+            }
+        };
+        Ok(bytes.map(|b| decode::<T>(&b, T::TABLE.name())).transpose()?)
+    }
+
+    pub(crate) fn put<T: Record>(&mut self, key: &str, record: &T) -> Ruled<()> {
+        self.change(key, Some(record))
+    }
+
+    pub(crate) fn delete<T: Record>(&mut self, key: &str) -> Ruled<()> {
+        self.change::<T>(key, None)
+    }
+
+    fn change<T: Record>(&mut self, key: &str, record: Option<&T>) -> Ruled<()> {
+        let old = self.get::<T>(key)?;
+        for (record, sign) in [(old.as_ref(), -1), (record, 1)] {
+            let Some(record) = record else { continue };
+            let mut entries = Vec::new();
+            record.entries(key, &mut entries);
+            for entry in entries {
+                *self.delta.entry(entry).or_default() += sign;
+            }
+            record.count(&mut self.state.counts, sign.into());
+        }
+        let bytes = record.map(encode).transpose()?;
+        if let Some((_, after)) = self.touched.get_mut(&(T::TABLE, key.to_owned())) {
+            *after = bytes;
+        }
+        Ok(())
+    }
+
+    /// Index entries in order, as they stand with the changes of this step.
+    pub(crate) fn scan(&mut self, range: &Range, limit: usize) -> Ruled<Vec<Entry>> {
+        let changed: Vec<(Entry, i8)> = self
+            .delta
+            .range(Entry(range.from.clone())..Entry(range.to.clone()))
+            .filter(|(_, sign)| **sign != 0)
+            .map(|(entry, sign)| (entry.clone(), *sign))
+            .collect();
+        let removed = changed.iter().filter(|(_, sign)| *sign < 0).count();
+        let mut entries = self.rows.scan(range, limit + removed)?;
+        entries.retain(|e| !changed.iter().any(|(c, sign)| *sign < 0 && c == e));
+        entries.extend(changed.into_iter().filter(|(_, sign)| *sign > 0).map(|(entry, _)| entry));
+        entries.sort();
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    /// The key of the record whose id begins with what was typed, when it is at least a short id long.
+    ///
+    /// A record's key is the shortest free prefix of its id, so the prefixes of the typed digits are tried from the
+    /// shortest on. Prefixes shorter than a key are for reads (see [`crate::read`]), not for steps.
+    pub(crate) fn resolve<T: Record>(
+        &mut self,
+        noun: Noun,
+        typed: &str,
+        id_of: impl Fn(&T) -> &Id,
+    ) -> Ruled<(String, T)> {
+        let typed: String = typed.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+        for length in key_lengths(typed.len()) {
+            if let Some(record) = self.get::<T>(&typed[..length])?
+                && id_of(&record).as_str().starts_with(&typed)
+            {
+                return Ok((typed[..length].to_owned(), record));
+            }
+        }
+        Err(Refusal::NotFound { noun, id: typed }.into())
+    }
+
+    /// The shortest free key for a new record.
+    pub(crate) fn free_key<T: Record>(&mut self, id: &Id) -> Ruled<String> {
+        for length in key_lengths(32) {
+            let key = &id.as_str()[..length];
+            if self.get::<T>(key)?.is_none() {
+                return Ok(key.to_owned());
+            }
+        }
+        Err(Policy::IdTaken.into())
+    }
+
+    pub(crate) fn next_seq(&mut self) -> u64 {
+        self.state.seq += 1;
+        self.state.seq
+    }
+
+    pub(crate) fn next_token(&mut self) -> Ruled<Token> {
+        self.state.token += 1;
+        Ok(Token::compose(self.call.epoch, self.state.token).ok_or(Policy::Exhausted)?)
+    }
+
+    /// Names a ticket or approval whose waiters must look again.
+    pub(crate) fn wake(&mut self, topic: impl Into<String>) {
+        self.wakes.push(topic.into());
+    }
+
+    /// Counts a settled due item.
+    pub(crate) fn settle(&mut self) {
+        self.settled += 1;
+    }
+
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// Replaces the slot of another request of the same client.
+    pub(crate) fn put_slot(&mut self, request: RequestNo, slot: &RingRecord) -> Ruled<()> {
+        let key = RingRecord::key(&self.call.client, request);
+        self.put(&key, slot)
+    }
+
+    /// Takes due entries up to now, at most `limit`, as (table, key).
+    pub(crate) fn due(&mut self, limit: usize) -> Ruled<Vec<(Table, String)>> {
+        let mut items = Vec::new();
+        for (index, now, next) in [("due", self.now, self.state.next_due), ("cal", self.wall, self.state.next_calendar)]
+        {
+            if next > now {
+                continue;
+            }
+            let range = Range { from: Entry::of(&[index, ""]).0, to: Entry::of(&[index, &pad(now + 1)]).0 };
+            for entry in self.scan(&range, limit - items.len().min(limit))? {
+                if let [_, _, table, key] = entry.parts()[..]
+                    && let Some(table) = Table::parse(table)
+                {
+                    items.push((table, key.to_owned()));
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// Writes everything and returns the csn. Appends an event when a record other than a pulse has changed.
+    pub(crate) fn commit(mut self, answer: impl FnOnce(Csn) -> Result<Vec<u8>>) -> Ruled<Stepped> {
+        let changed =
+            self.touched.iter().any(|((table, _), (before, after))| *table != Table::Pulse && before != after);
+        if changed {
+            self.state.csn.0 += 1;
+        }
+        let bytes = answer(self.state.csn)?;
+        if changed {
+            self.remember(&bytes)?;
+        }
+        self.move_hints()?;
+        let mut images = Vec::new();
+        for ((table, key), (before, after)) in &self.touched {
+            if before == after {
+                continue;
+            }
+            match after {
+                Some(record) => self.rows.put(*table, key, record)?,
+                None => self.rows.delete(*table, key)?,
+            }
+            if *table != Table::Pulse {
+                let record = after.clone().unwrap_or_default();
+                images.push(Image { table: *table, key: key.clone(), record });
+            }
+        }
+        for (entry, sign) in &self.delta {
+            match sign {
+                1 => self.rows.enter(entry)?,
+                -1 => self.rows.remove(entry)?,
+                _ => {}
+            }
+        }
+        if changed {
+            for blob in &self.call.blobs {
+                self.rows.put_blob(blob)?;
+            }
+            self.rows.append(&Event {
+                csn: self.state.csn,
+                at: self.wall,
+                client: self.call.client.clone(),
+                request: self.call.request,
+                actor: self.call.actor.clone(),
+                verb: self.call.verb.to_owned(),
+                wakes: self.wakes.clone(),
+                images,
+            })?;
+        }
+        self.rows.set_state(&self.state)?;
+        Ok(Stepped { answer: bytes, wakes: self.wakes })
+    }
+
+    /// Keeps the answer in the request's slot, and the slots alive.
+    fn remember(&mut self, answer: &[u8]) -> Ruled<()> {
+        let slot = RingRecord { request: self.call.request, digest: self.call.digest.clone(), answer: answer.to_vec() };
+        self.put_slot(self.call.request, &slot)?;
+        let client = self.call.client.as_str().to_owned();
+        let expires = self.get::<ClientRecord>(&client)?.map_or(0, |c| c.expires);
+        if expires < self.now + limits::REPLAY_TTL {
+            self.put(&client, &ClientRecord { expires: self.now + 2 * limits::REPLAY_TTL })?;
+        }
+        Ok(())
+    }
+
+    /// Keeps `next_due` and `next_calendar` at or below the first entry of their index.
+    fn move_hints(&mut self) -> Ruled<()> {
+        let at = |entry: &Entry| entry.parts().get(1).and_then(|t| t.parse().ok()).unwrap_or(0);
+        for index in ["due", "cal"] {
+            let range = Range::under(&[index]);
+            let (hint, now) = match index {
+                "due" => (self.state.next_due, self.now),
+                _ => (self.state.next_calendar, self.wall),
+            };
+            let hint = if hint <= now {
+                self.scan(&range, 1)?.first().map_or(NEVER, at)
+            } else {
+                let added = self.delta.range(Entry(range.from)..Entry(range.to)).find(|(_, sign)| **sign > 0);
+                added.map_or(hint, |(entry, _)| hint.min(at(entry)))
+            };
+            match index {
+                "due" => self.state.next_due = hint,
+                _ => self.state.next_calendar = hint,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The lengths that a key may have, given so many digits of an id.
+fn key_lengths(digits: usize) -> std::ops::RangeInclusive<usize> {
+    SHORT_ID..=digits.min(2 * SHORT_ID)
+}

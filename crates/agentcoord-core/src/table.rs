@@ -1,0 +1,280 @@
+//! The tables of the store and the index entries derived from their records.
+//!
+//! Storage is the same everywhere: *records* by table and key, one ordered set of *index entries*, one small
+//! [`State`](crate::record::State), and a log of events. An entry is a byte string of parts joined by NUL; its order is
+//! the order of the index. Which entries a record has is a pure function of the record ([`Record::entries`]), so
+//! indexes cannot drift: a step writes records, the entries follow. (The layout idea is that of FoundationDB's layers.)
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::record::Counts;
+
+/// The tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// Agents, by short id.
+    Agent,
+    /// Sessions, by id.
+    Session,
+    /// Signs of life, by session. Not part of events.
+    Pulse,
+    /// Lock grants, by token.
+    Lock,
+    /// Requests queueing for locks, by ticket.
+    LockTicket,
+    /// Tasks, by short id.
+    Task,
+    /// Requests waiting for tasks, by ticket.
+    TaskTicket,
+    /// Threads, by short id.
+    Thread,
+    /// Messages, by thread and number.
+    Message,
+    /// Approvals, by short id.
+    Approval,
+    /// Audit entries, by sequence number.
+    Audit,
+    /// User-level idempotency keys, by noun and key.
+    Key,
+    /// Clients with replay slots, by client.
+    Client,
+    /// Replay slots, by client and slot.
+    Ring,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Self; 14] = [
+        Self::Agent,
+        Self::Session,
+        Self::Pulse,
+        Self::Lock,
+        Self::LockTicket,
+        Self::Task,
+        Self::TaskTicket,
+        Self::Thread,
+        Self::Message,
+        Self::Approval,
+        Self::Audit,
+        Self::Key,
+        Self::Client,
+        Self::Ring,
+    ];
+
+    /// The table's name, the same in every engine.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Session => "session",
+            Self::Pulse => "pulse",
+            Self::Lock => "lock",
+            Self::LockTicket => "lock_ticket",
+            Self::Task => "task",
+            Self::TaskTicket => "task_ticket",
+            Self::Thread => "thread",
+            Self::Message => "message",
+            Self::Approval => "approval",
+            Self::Audit => "audit",
+            Self::Key => "key",
+            Self::Client => "client",
+            Self::Ring => "ring",
+        }
+    }
+
+    /// The table of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+
+    /// Tables whose records change with almost every step; an engine may keep them together.
+    #[must_use]
+    pub fn is_hot(self) -> bool {
+        matches!(self, Self::Pulse | Self::Ring)
+    }
+}
+
+/// A persisted record: where it lives and what is derived from it.
+pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug {
+    /// The table.
+    const TABLE: Table;
+
+    /// The index entries of this record.
+    fn entries(&self, key: &str, out: &mut Vec<Entry>);
+
+    /// What this record adds to the counters, times `sign`.
+    fn count(&self, _counts: &mut Counts, _sign: i64) {}
+}
+
+/// An index entry, or a bound of a range of them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Entry(pub Vec<u8>);
+
+impl Entry {
+    /// An entry of some parts.
+    #[must_use]
+    pub fn of(parts: &[&str]) -> Self {
+        Self(parts.join("\0").into_bytes())
+    }
+
+    /// The parts of an entry.
+    #[must_use]
+    pub fn parts(&self) -> Vec<&str> {
+        std::str::from_utf8(&self.0).map(|s| s.split('\0').collect()).unwrap_or_default()
+    }
+
+    /// The last part: by convention the key of the record.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.parts().last().copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+/// A half-open range of entries: `from` included, `to` excluded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First entry.
+    pub from: Vec<u8>,
+    /// First entry beyond.
+    pub to: Vec<u8>,
+}
+
+impl Range {
+    /// All entries that begin with these parts and have at least one part more.
+    #[must_use]
+    pub fn under(parts: &[&str]) -> Self {
+        let from = format!("{}\0", parts.join("\0")).into_bytes();
+        let mut to = from.clone();
+        if let Some(last) = to.last_mut() {
+            *last = 1;
+        }
+        Self { from, to }
+    }
+
+    /// The rest of this range after an entry.
+    #[must_use]
+    pub fn after(mut self, entry: &Entry) -> Self {
+        self.from = entry.0.clone();
+        self.from.push(0);
+        self
+    }
+}
+
+/// A number as a part: decimal, padded so that byte order is number order.
+#[must_use]
+pub fn pad(number: u64) -> String {
+    format!("{number:016}")
+}
+
+/// The index names and how their entries are built.
+pub mod index {
+    use super::{Entry, Range, Table, pad};
+
+    /// Deadlines in lease time.
+    pub fn due(at: u64, table: Table, key: &str) -> Entry {
+        Entry::of(&["due", &pad(at), table.name(), key])
+    }
+    /// Deadlines in wall time.
+    pub fn calendar(at: u64, table: Table, key: &str) -> Entry {
+        Entry::of(&["cal", &pad(at), table.name(), key])
+    }
+    /// What a session holds or waits for.
+    pub fn owned(session: &str, table: Table, key: &str) -> Entry {
+        Entry::of(&["own", session, table.name(), key])
+    }
+    /// Range of [`owned`].
+    pub fn owned_by(session: &str) -> Range {
+        Range::under(&["own", session])
+    }
+    /// Range of [`owned`] within one table.
+    pub fn owned_in(session: &str, table: Table) -> Range {
+        Range::under(&["own", session, table.name()])
+    }
+    /// Holders (`h`, by token) and waiters (`w`, by queue number) of a path, in this order.
+    pub fn path(path: &str, kind: &str, number: u64, key: &str) -> Entry {
+        Entry::of(&["path", path, kind, &pad(number), key])
+    }
+    /// Range of [`path`].
+    pub fn at_path(path: &str) -> Range {
+        Range::under(&["path", path])
+    }
+    /// Ready tasks of one kind, in claim order.
+    pub fn ready(kind: &str, order: &str, key: &str) -> Entry {
+        Entry::of(&["ready", kind, order, key])
+    }
+    /// Waiting claims of one selector, oldest first.
+    pub fn wanted(selector: &str, seq: u64, key: &str) -> Entry {
+        Entry::of(&["want", selector, &pad(seq), key])
+    }
+    /// Tasks of one state, in claim order.
+    pub fn status(status: &str, order: &str, key: &str) -> Entry {
+        Entry::of(&["status", status, order, key])
+    }
+    /// Live sessions, by agent.
+    pub fn live(agent: &str, session: &str) -> Entry {
+        Entry::of(&["live", agent, session])
+    }
+    /// Agents by the name they go by.
+    pub fn name(name: &str, key: &str) -> Entry {
+        Entry::of(&["name", name, key])
+    }
+    /// Agents by configured name and host-session key.
+    pub fn who(name: &str, host_key: &str, key: &str) -> Entry {
+        Entry::of(&["who", name, host_key, key])
+    }
+    /// Threads of one state: urgent first, newest first.
+    pub fn thread(status: &str, urgency: u64, newest: u64, key: &str) -> Entry {
+        Entry::of(&["thread", status, &pad(urgency), &pad(newest), key])
+    }
+    /// Approvals of one state, oldest first.
+    pub fn approval(status: &str, seq: u64, key: &str) -> Entry {
+        Entry::of(&["approval", status, &pad(seq), key])
+    }
+    /// Pending approvals that a session asked for.
+    pub fn asks(session: &str, key: &str) -> Entry {
+        Entry::of(&["asks", session, key])
+    }
+    /// Records that people find by a short prefix of their id.
+    pub fn id(table: Table, key: &str) -> Entry {
+        Entry::of(&["id", table.name(), key])
+    }
+    /// Range of [`id`] for a typed prefix (may be empty).
+    pub fn ids(table: Table, prefix: &str) -> Range {
+        let from = Entry::of(&["id", table.name(), prefix]).0;
+        let mut to = from.clone();
+        to.push(b'g'); // Beyond every hex digit.
+        Range { from, to }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn range_under_holds_children_only() {
+        let range = Range::under(&["path", "src"]);
+        let inside = index::path("src", "h", 3, "x");
+        let sibling = index::path("src2", "h", 3, "x");
+        assert!(range.from <= inside.0 && inside.0 < range.to);
+        assert!(!(range.from <= sibling.0 && sibling.0 < range.to));
+    }
+
+    #[test]
+    fn table_names_round_trip() {
+        for table in Table::ALL {
+            assert_eq!(Table::parse(table.name()), Some(table));
+        }
+    }
+}

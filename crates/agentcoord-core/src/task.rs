@@ -1,0 +1,608 @@
+//! The task queue: requests, outcomes, and the contract.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::check;
+use crate::error::{Error, Result};
+use crate::ids::{Id, IdPrefix, RequestNo, Ticket, Token};
+use crate::limits;
+use crate::op::{Blob, Op, Verb};
+use crate::time::{LeaseMs, WallMs};
+
+/// The states of a task. A task is in exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// Waits for other tasks.
+    Blocked,
+    /// Waits for a time.
+    Scheduled,
+    /// Ready to be claimed.
+    Pending,
+    /// Claimed by an agent.
+    Claimed,
+    /// The claimer said that it has begun.
+    InProgress,
+    /// Done.
+    Completed,
+    /// The worker said that it cannot be done.
+    Failed,
+    /// Called off.
+    Cancelled,
+    /// Attempts or crashes are used up.
+    Dead,
+}
+
+impl TaskStatus {
+    /// All states, in the order of a task's life.
+    pub const ALL: [Self; 9] = [
+        Self::Blocked,
+        Self::Scheduled,
+        Self::Pending,
+        Self::Claimed,
+        Self::InProgress,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Dead,
+    ];
+
+    /// The state as a snake_case word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Scheduled => "scheduled",
+            Self::Pending => "pending",
+            Self::Claimed => "claimed",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The state of a word.
+    pub fn parse(word: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|s| s.word() == word).ok_or_else(|| {
+            let words: Vec<_> = Self::ALL.iter().map(|s| s.word()).collect();
+            Error::invalid("status", word, words.join(", "))
+        })
+    }
+}
+
+/// A task to be created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewTask {
+    /// Its id, made by the client.
+    pub id: Id,
+    /// One line.
+    pub title: String,
+    /// 1 to 5; 5 is claimed first.
+    pub priority: u8,
+    /// What it is about; a claim names any of them.
+    pub tags: Vec<String>,
+    /// Capabilities that an agent must all have.
+    pub requires: Vec<String>,
+    /// How often it may be attempted.
+    pub max_attempts: u32,
+    /// How long a claim lasts, in milliseconds; none: as long as the claimer's session.
+    pub lease: Option<u64>,
+    /// User-level idempotency key.
+    pub key: Option<String>,
+    /// Digest of the content, to tell a repeated key from a reused one. See [`NewTask::seal`].
+    pub digest: String,
+    /// Whether a description is stored beside it.
+    pub has_description: bool,
+    /// Whether a payload is stored beside it.
+    pub has_payload: bool,
+    /// Long text; stored as a blob.
+    #[serde(skip)]
+    pub description: Option<String>,
+    /// JSON text; stored as a blob.
+    #[serde(skip)]
+    pub payload: Option<String>,
+}
+
+impl NewTask {
+    /// A task with a title and defaults for all else.
+    #[must_use]
+    pub fn titled(title: impl Into<String>) -> Self {
+        Self {
+            id: Id::random(),
+            title: title.into(),
+            priority: limits::PRIORITY,
+            tags: Vec::new(),
+            requires: Vec::new(),
+            max_attempts: limits::MAX_ATTEMPTS,
+            lease: None,
+            key: None,
+            digest: String::new(),
+            has_description: false,
+            has_payload: false,
+            description: None,
+            payload: None,
+        }
+    }
+
+    /// Sorts the word lists and fills the derived fields; [`CreateTasks::new`] calls it.
+    #[must_use]
+    fn seal(mut self) -> Self {
+        for list in [&mut self.tags, &mut self.requires] {
+            list.sort();
+            list.dedup();
+        }
+        self.has_description = self.description.is_some();
+        self.has_payload = self.payload.is_some();
+        let content = format!(
+            "{:?}",
+            (
+                &self.title,
+                self.priority,
+                &self.tags,
+                &self.requires,
+                self.max_attempts,
+                self.lease,
+                &self.description,
+                &self.payload
+            )
+        );
+        self.digest = crate::op::sha256(content.as_bytes())[..16].to_owned();
+        self
+    }
+
+    fn validate(&self) -> Result<()> {
+        check::line("title", &self.title, limits::TITLE_BYTES)?;
+        check::range("priority", self.priority.into(), 1, 5)?;
+        check::names("tags", &self.tags, limits::TAGS)?;
+        check::names("requires", &self.requires, limits::TAGS)?;
+        check::range("max_attempts", self.max_attempts.into(), 1, 1_000)?;
+        check::duration("lease", self.lease)?;
+        if let Some(key) = &self.key {
+            check::line("key", key, limits::KEY_BYTES)?;
+        }
+        check::blob("description", self.description.as_deref().map(str::as_bytes))?;
+        check::blob("payload", self.payload.as_deref().map(str::as_bytes))
+    }
+}
+
+/// Creates up to 100 tasks in one step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateTasks {
+    /// The tasks, in order.
+    pub tasks: Vec<NewTask>,
+}
+
+impl CreateTasks {
+    /// Tasks to create, sealed.
+    #[must_use]
+    pub fn new(tasks: Vec<NewTask>) -> Self {
+        Self { tasks: tasks.into_iter().map(NewTask::seal).collect() }
+    }
+}
+
+impl Verb for CreateTasks {
+    const NAME: &'static str = "task/create";
+    type Reply = Created;
+
+    fn validate(&self) -> Result<()> {
+        check::range("tasks", self.tasks.len() as u64, 1, limits::CREATE_CHUNK as u64)?;
+        self.tasks.iter().try_for_each(NewTask::validate)
+    }
+
+    fn blobs(&self) -> Vec<Blob> {
+        let mut blobs = Vec::new();
+        for task in &self.tasks {
+            if let Some(text) = &task.description {
+                blobs.push(Blob::new("task", &task.id, "description", text.as_bytes()));
+            }
+            if let Some(text) = &task.payload {
+                blobs.push(Blob::new("task", &task.id, "payload", text.as_bytes()));
+            }
+        }
+        blobs
+    }
+}
+
+/// The outcome of a create, one item a task, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// The tasks.
+    pub items: Vec<CreatedTask>,
+}
+
+/// One created task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedTask {
+    /// Its short id.
+    pub key: String,
+    /// True when the idempotency key named a task that exists already; `key` is that task.
+    pub duplicate: bool,
+}
+
+/// Claims the best matching task, or one named task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimTask {
+    /// A certain task, by what was typed; none: the best one.
+    pub id: Option<String>,
+    /// The task must carry any of these; empty: any task. Sorted, without repeats (see [`ClaimTask::new`]).
+    pub tags: Vec<String>,
+    /// How long the claim lasts in milliseconds; none: the task's own lease, else the session.
+    pub lease: Option<u64>,
+    /// How long to wait for a task in milliseconds: 0 answers at once, none waits without limit.
+    pub wait: Option<u64>,
+}
+
+impl ClaimTask {
+    /// A claim for any task with any of the tags, waiting without limit.
+    #[must_use]
+    pub fn new(mut tags: Vec<String>) -> Self {
+        tags.sort();
+        tags.dedup();
+        Self { id: None, tags, lease: None, wait: None }
+    }
+}
+
+impl Verb for ClaimTask {
+    const NAME: &'static str = "task/claim";
+    type Reply = Claim;
+
+    fn validate(&self) -> Result<()> {
+        if let Some(id) = &self.id {
+            IdPrefix::parse("id", id)?;
+        }
+        check::names("tags", &self.tags, limits::CLAIM_TAGS)?;
+        if !self.tags.is_sorted_by(|a, b| a < b) {
+            return Err(Error::invalid("tags", "a list", "sorted tags without repeats"));
+        }
+        check::duration("lease", self.lease)?;
+        check::range("wait", self.wait.unwrap_or(0), 0, limits::DURATION)
+    }
+}
+
+/// A claim as the rules answer it: what later calls must present.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimRef {
+    /// The task's short id.
+    pub key: String,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The fencing token of the claim.
+    pub token: Token,
+}
+
+/// The outcome of a claim or a confirm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[must_use]
+pub enum Claim {
+    /// The task is the caller's now.
+    Claimed(ClaimRef),
+    /// Nothing matches; the request waits under this ticket.
+    Queued {
+        /// The ticket to confirm with after a wake-up.
+        ticket: Ticket,
+        /// Milliseconds until `tick` may help; none: nothing is due.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tick_in: Option<u64>,
+    },
+    /// Nothing matches and the request did not want to wait.
+    Nothing {
+        /// Tasks that are pending but do not match.
+        pending: u64,
+    },
+    /// The ticket is gone: it waited too long, or its session ended.
+    Lapsed {
+        /// The ticket.
+        ticket: Ticket,
+    },
+}
+
+/// Takes up the task that a wake-up announced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmTask {
+    /// The ticket from [`Claim::Queued`].
+    pub ticket: Ticket,
+}
+
+impl Verb for ConfirmTask {
+    const NAME: &'static str = "task/confirm";
+    type Reply = Claim;
+
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Undoes a claim whose caller has gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithdrawTask {
+    /// The request number of the claim, of the same client.
+    pub request: RequestNo,
+    /// The request number of a confirm of its ticket that may be under way.
+    pub confirm: Option<RequestNo>,
+}
+
+impl Verb for WithdrawTask {
+    const NAME: &'static str = "task/withdraw";
+    type Reply = Withdrawn;
+
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a withdrawal gave back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    /// The task that went back to its queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+macro_rules! claim_verb {
+    ($(#[$doc:meta])* $name:ident, $path:literal { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* } |$this:ident| $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct $name {
+            /// The task's short id.
+            pub key: String,
+            /// The token of the claim.
+            pub token: Token,
+            $($(#[$fdoc])* pub $field: $ty,)*
+        }
+
+        impl Verb for $name {
+            const NAME: &'static str = $path;
+            type Reply = TaskChanged;
+
+            fn validate(&self) -> Result<()> {
+                IdPrefix::parse("id", &self.key)?;
+                let $this = self;
+                $check
+            }
+        }
+    };
+}
+
+claim_verb! {
+    /// Says that work has begun.
+    StartTask, "task/start" {} |_this| Ok(())
+}
+claim_verb! {
+    /// Says how far the work is.
+    ProgressTask, "task/progress" {
+        /// A line for people.
+        note: Option<String>,
+        /// 0 to 100.
+        percent: Option<u8>,
+    } |this| {
+        check::note_opt("note", this.note.as_deref(), limits::NOTE_BYTES)?;
+        check::range("percent", this.percent.unwrap_or(0).into(), 0, 100)
+    }
+}
+claim_verb! {
+    /// Moves the deadline of the claim.
+    ExtendTask, "task/extend" {
+        /// New deadline in milliseconds from now.
+        lease: u64,
+    } |this| check::duration("lease", Some(this.lease))
+}
+claim_verb! {
+    /// Says that the task could not be done.
+    FailTask, "task/fail" {
+        /// Why.
+        reason: String,
+        /// Whether another attempt may help.
+        retry: bool,
+    } |this| check::line("reason", &this.reason, limits::NOTE_BYTES)
+}
+claim_verb! {
+    /// Puts the task back to its place in the queue.
+    ReleaseTask, "task/release" {} |_this| Ok(())
+}
+
+/// Says that the task is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompleteTask {
+    /// The task's short id.
+    pub key: String,
+    /// The task's id, which names the stored result.
+    pub id: Id,
+    /// The token of the claim.
+    pub token: Token,
+    /// Whether a result is stored beside it.
+    pub has_result: bool,
+    /// What came of it, as JSON text; stored as a blob.
+    #[serde(skip)]
+    pub result: Option<String>,
+}
+
+impl CompleteTask {
+    /// Completes a claimed task.
+    #[must_use]
+    pub fn new(key: String, id: Id, token: Token, result: Option<String>) -> Self {
+        Self { key, id, token, has_result: result.is_some(), result }
+    }
+}
+
+impl Verb for CompleteTask {
+    const NAME: &'static str = "task/complete";
+    type Reply = TaskChanged;
+
+    fn validate(&self) -> Result<()> {
+        IdPrefix::parse("id", &self.key)?;
+        check::blob("result", self.result.as_deref().map(str::as_bytes))
+    }
+
+    fn blobs(&self) -> Vec<Blob> {
+        self.result.iter().map(|r| Blob::new("task", &self.id, "result", r.as_bytes())).collect()
+    }
+}
+
+/// The outcome of a change to a claimed task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskChanged {
+    /// The task's short id.
+    pub key: String,
+    /// The state it is in now.
+    pub status: TaskStatus,
+}
+
+/// A task as listings show it; long texts are read apart (see [`TaskDetail`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Its id.
+    pub id: Id,
+    /// Its short id.
+    pub key: String,
+    /// One line.
+    pub title: String,
+    /// Its state.
+    pub status: TaskStatus,
+    /// 1 to 5.
+    pub priority: u8,
+    /// What it is about.
+    pub tags: Vec<String>,
+    /// Capabilities it requires.
+    pub requires: Vec<String>,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// Attempts allowed.
+    pub max_attempts: u32,
+    /// Workers it has lost.
+    pub crashes: u32,
+    /// The claiming session.
+    pub session: Option<Id>,
+    /// The claiming agent, by key.
+    pub agent: Option<String>,
+    /// The claiming agent's name.
+    pub claimed_by: Option<String>,
+    /// When it was claimed.
+    pub claimed_at: Option<WallMs>,
+    /// Deadline of the claim, in lease time.
+    pub deadline: Option<LeaseMs>,
+    /// Deadline of the claim as estimated wall time.
+    pub deadline_at: Option<WallMs>,
+    /// The fencing token of the claim.
+    pub token: Option<Token>,
+    /// Who created it.
+    pub created_by: String,
+    /// When it was created.
+    pub created_at: WallMs,
+    /// When it came to a final state.
+    pub completed_at: Option<WallMs>,
+    /// Why it failed last.
+    pub error: Option<String>,
+    /// Last progress note.
+    pub note: Option<String>,
+    /// Last progress in per cent.
+    pub percent: Option<u8>,
+}
+
+/// A task with its long texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskDetail {
+    /// The task.
+    pub task: Task,
+    /// Long text.
+    pub description: Option<String>,
+    /// JSON text.
+    pub payload: Option<String>,
+    /// JSON text.
+    pub result: Option<String>,
+}
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// In any of these states; empty: all.
+    pub statuses: Vec<TaskStatus>,
+    /// With any of these tags; empty: all.
+    pub tags: Vec<String>,
+    /// Claimed by the agent of this name.
+    pub claimed_by: Option<String>,
+    /// With this text in the title, whatever its case.
+    pub text: Option<String>,
+    /// At most this many.
+    pub limit: usize,
+    /// Where the last page ended.
+    pub cursor: Option<String>,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where to go on; none at the end.
+    pub cursor: Option<String>,
+}
+
+/// The task queue.
+#[async_trait]
+pub trait TaskQueue: Send + Sync {
+    /// Creates tasks; waiting agents that match get them in the same step.
+    ///
+    /// # Behavior
+    /// - `create_hands_off_to_the_longest_waiting_agent`.
+    /// - `idempotency_key_returns_the_first_task`; with other content it is refused.
+    async fn create(&self, op: Op<CreateTasks>) -> Result<Created>;
+
+    /// Claims a task.
+    ///
+    /// # Behavior
+    /// - `claim_is_exclusive`: one claimer per attempt.
+    /// - `claim_takes_priority_then_age`: highest priority first, first in first out inside a priority.
+    /// - `claim_matches_any_tag_and_all_requirements`.
+    /// - `claim_by_id_names_the_owner_when_taken`.
+    async fn claim(&self, op: Op<ClaimTask>) -> Result<Claim>;
+
+    /// Takes up a handed-over task after a wake-up.
+    async fn confirm(&self, op: Op<ConfirmTask>) -> Result<Claim>;
+
+    /// Undoes a claim by its request number.
+    async fn withdraw(&self, op: Op<WithdrawTask>) -> Result<Withdrawn>;
+
+    /// Says that work has begun.
+    async fn start(&self, op: Op<StartTask>) -> Result<TaskChanged>;
+
+    /// Says how far the work is.
+    async fn progress(&self, op: Op<ProgressTask>) -> Result<TaskChanged>;
+
+    /// Moves the deadline of the claim.
+    async fn extend(&self, op: Op<ExtendTask>) -> Result<TaskChanged>;
+
+    /// Says that the task is done.
+    ///
+    /// # Behavior
+    /// - `only_the_claimer_may_change_a_task`: another token or session is `Stale` and nothing is written.
+    /// - `completing_twice_is_refused`.
+    async fn complete(&self, op: Op<CompleteTask>) -> Result<TaskChanged>;
+
+    /// Says that the task could not be done.
+    ///
+    /// # Behavior
+    /// - `failed_task_is_retried_until_attempts_are_used_up`.
+    async fn fail(&self, op: Op<FailTask>) -> Result<TaskChanged>;
+
+    /// Puts the task back.
+    ///
+    /// # Behavior
+    /// - `released_task_keeps_its_place`.
+    async fn release(&self, op: Op<ReleaseTask>) -> Result<TaskChanged>;
+
+    /// A task by short id or a longer form.
+    async fn find(&self, id: &IdPrefix) -> Result<Task>;
+
+    /// A task with its long texts.
+    async fn show(&self, id: &IdPrefix) -> Result<TaskDetail>;
+
+    /// Tasks in the order they would be claimed, state by state.
+    async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>>;
+
+    /// Everything a session has claimed.
+    async fn of_session(&self, session: &Id) -> Result<Vec<Task>>;
+}
