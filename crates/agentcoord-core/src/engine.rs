@@ -9,7 +9,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::ids::{Csn, Epoch};
+use crate::ids::{Csn, Epoch, Id};
 use crate::op::Call;
 use crate::record::{Event, State};
 use crate::table::{Entry, Range, Table};
@@ -71,4 +71,35 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// Reads events after `csn`, oldest first, at most `limit`.
     async fn events(&self, after: Csn, limit: usize) -> Result<Vec<Event>>;
+}
+
+/// News for those who wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Look again at this ticket (`<client>-<request>`) or approval (`approval/<key>`).
+    Topic(String),
+    /// News may have been missed: look again at everything.
+    Everything,
+}
+
+/// What a process wants to hear of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// The tickets of a client.
+    Client(Id),
+    /// An approval, by key.
+    Approval(String),
+}
+
+/// Where wake-ups are delivered. Called from the engine's own thread: it must not block.
+pub type WakeSink = std::sync::Arc<dyn Fn(Wake) + Send + Sync>;
+
+/// A source of wake-ups. A wake-up is a hint: state is in the store, and a lost one costs a bounded delay.
+#[async_trait]
+pub trait Wakes: fmt::Debug + Send + Sync {
+    /// Begins to deliver; when it returns, no later news of the channel is missed.
+    async fn subscribe(&self, channel: &Channel) -> Result<()>;
+
+    /// Stops to deliver.
+    async fn unsubscribe(&self, channel: &Channel) -> Result<()>;
 }
