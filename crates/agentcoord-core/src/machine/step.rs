@@ -214,7 +214,7 @@ impl<'a, R: Rows> Step<'a, R> {
     /// The key of the record whose id begins with what was typed, when it is at least a short id long.
     ///
     /// A record's key is the shortest free prefix of its id, so the prefixes of the typed digits are tried from the
-    /// shortest on. Prefixes shorter than a key are for reads (see [`crate::read`]), not for steps.
+    /// shortest on. Prefixes shorter than a key are for reads (see [`crate::store`]), not for steps.
     pub(crate) fn resolve<T: Record>(
         &mut self,
         noun: Noun,
