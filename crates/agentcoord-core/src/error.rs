@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{RequestNo, Token};
+use crate::ids::{Epoch, RequestNo, Token};
 
 /// The result of every call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -146,6 +146,12 @@ pub enum Error {
         #[source]
         source: Option<BoxError>,
     },
+    /// The engine does not serve in the epoch of the call; it did not happen. Look which engine serves now, and ask there.
+    #[error("the engine is in epoch {epoch} now")]
+    Fenced {
+        /// The epoch in which the engine is now.
+        epoch: Epoch,
+    },
     /// The operation was sent and no answer came.
     #[error("request {request} was sent but its outcome is unknown")]
     OutcomeUnknown {
@@ -205,7 +211,7 @@ impl Error {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Unavailable { .. } => Disposition::Unavailable,
+            Self::Unavailable { .. } | Self::Fenced { .. } => Disposition::Unavailable,
             Self::OutcomeUnknown { .. } => Disposition::OutcomeUnknown,
             Self::NotFound { .. }
             | Self::Invalid { .. }
