@@ -81,7 +81,7 @@ impl Connection {
     /// The namespace it works in.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.inner.host.namespace()
+        self.inner.host.namespace().name()
     }
 
     /// The random id of this process as a client.
