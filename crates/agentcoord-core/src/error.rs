@@ -146,11 +146,13 @@ pub enum Error {
         #[source]
         source: Option<BoxError>,
     },
-    /// The engine does not serve in the epoch of the call; it did not happen. Look which engine serves now, and ask there.
-    #[error("the engine is in epoch {epoch} now")]
+    /// The store is in another epoch than the caller believes, or closed for a switch; nothing was written.
+    #[error("the store is not in epoch {epoch} any more: {reason}")]
     Fenced {
-        /// The epoch in which the engine is now.
+        /// The epoch of the caller.
         epoch: Epoch,
+        /// What was found instead.
+        reason: String,
     },
     /// The operation was sent and no answer came.
     #[error("request {request} was sent but its outcome is unknown")]

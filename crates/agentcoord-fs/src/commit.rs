@@ -112,7 +112,10 @@ fn admit(mode: &Result<Option<ModeRow>, String>, call: &Call) -> Result<()> {
         Err(reason) => Err(Error::unavailable(reason)),
         Ok(None) => Err(Fault::NoMode.into()),
         Ok(Some(row)) if row.word().serves(call.epoch, ModeEngine::Files) => Ok(()),
-        Ok(Some(row)) => Err(Error::Fenced { epoch: row.epoch }),
+        Ok(Some(row)) => {
+            let reason = format!("{} is {} in epoch {}", row.engine.word(), row.phase.word(), row.epoch);
+            Err(Error::Fenced { epoch: call.epoch, reason })
+        }
     }
 }
 

@@ -9,6 +9,11 @@ use agentcoord_core::{Error, Result};
 /// Longest name of a namespace.
 const NAMESPACE_BYTES: usize = 64;
 
+/// The name of the state directory's own namespace.
+pub(crate) fn own_namespace(state_dir: &Path) -> PathBuf {
+    state_dir.join("namespace")
+}
+
 /// The host id, in the state directory.
 pub(crate) fn host(state_dir: &Path) -> PathBuf {
     state_dir.join("host")

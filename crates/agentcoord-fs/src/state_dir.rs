@@ -85,6 +85,26 @@ impl StateDir {
     }
 }
 
+impl StateDir {
+    /// The namespace of this directory when nobody names one: a random name that is kept here.
+    pub fn own_namespace(&self) -> Result<String> {
+        let file = layout::own_namespace(&self.path);
+        let read = || fs::read_to_string(&file).ok().map(|text| text.trim().to_owned()).filter(|name| !name.is_empty());
+        if let Some(name) = read() {
+            return Ok(name);
+        }
+        let dir = File::open(&self.path).map_err(Fault::io("open", &self.path))?;
+        flock(&dir, FlockOperation::LockExclusive).map_err(Fault::errno("lock", &self.path))?;
+        if let Some(name) = read() {
+            return Ok(name);
+        }
+        let name = Id::random().to_string()[..16].to_owned();
+        let draft = layout::draft(&file);
+        fs::write(&draft, &name).and_then(|()| fs::rename(&draft, &file)).map_err(Fault::io("write", &file))?;
+        Ok(name)
+    }
+}
+
 /// What a host id is bound to.
 struct Binding {
     machine: String,

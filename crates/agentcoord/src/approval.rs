@@ -42,7 +42,11 @@ impl From<&ApprovalRef> for Decision {
 
 impl CoordinationClient {
     /// Describes an approval of an action; awaiting it files the request. Then [`Approval::decision`] blocks.
-    pub fn request_approval(&self, action_type: impl Into<String>, description: impl Into<String>) -> ApprovalBuilder<'_> {
+    pub fn request_approval(
+        &self,
+        action_type: impl Into<String>,
+        description: impl Into<String>,
+    ) -> ApprovalBuilder<'_> {
         ApprovalBuilder { client: self, body: RequestApproval::new(action_type, description) }
     }
 

@@ -33,7 +33,12 @@ pub struct Entry {
 
 impl Entry {
     /// An entry of now.
-    pub fn new(agent: impl Into<String>, kind: impl Into<String>, context: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub fn new(
+        agent: impl Into<String>,
+        kind: impl Into<String>,
+        context: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
         let now = OffsetDateTime::from(SystemTime::now());
         Self {
             id: Id::random(),
@@ -51,7 +56,9 @@ impl Entry {
     /// # Errors
     /// `Invalid` for empty fields.
     pub fn encode(&self) -> Result<String> {
-        for (field, text) in [("decision_type", &self.decision_type), ("context", &self.context), ("reason", &self.reason)] {
+        for (field, text) in
+            [("decision_type", &self.decision_type), ("context", &self.context), ("reason", &self.reason)]
+        {
             if text.trim().is_empty() {
                 return Err(Error::invalid(field, text, "some text"));
             }

@@ -68,7 +68,12 @@ impl Drop for Background {
     }
 }
 
-async fn live(link: &Connection, actor: &Actor, lost: &watch::Sender<bool>, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn live(
+    link: &Connection,
+    actor: &Actor,
+    lost: &watch::Sender<bool>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
     let ttl = link.config().session_ttl;
     let mut believed_until = Instant::now() + ttl;
     let mut next_beat = Instant::now() + ttl / 3;

@@ -281,10 +281,9 @@ impl SessionBuilder {
     }
 
     async fn open(self) -> Result<CoordinationClient> {
-        let cwd = self
-            .dir
-            .canonicalize()
-            .map_err(|e| Error::invalid("dir", self.dir.display().to_string(), format!("a directory that exists ({e})")))?;
+        let cwd = self.dir.canonicalize().map_err(|e| {
+            Error::invalid("dir", self.dir.display().to_string(), format!("a directory that exists ({e})"))
+        })?;
         let connection = match self.connection.clone() {
             Some(connection) => connection,
             None => Connection::open(self.config()?, Style::LongRunning).await?,
@@ -299,7 +298,7 @@ impl SessionBuilder {
             working_on: self.working_on,
             capabilities: self.capabilities,
             host: crate::host::machine_name(),
-            process: Some(agentcoord_fs::process::own_identity()),
+            process: Some(agentcoord_fs::process::own()),
             kind: SessionKind::Process,
             ttl,
             parent: self.parent,

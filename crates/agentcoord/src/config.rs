@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use agentcoord_fs::Durability;
 use agentcoord_core::limits;
+pub use agentcoord_fs::Durability;
 
 /// The Redis that is tried when none is named.
 pub const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";

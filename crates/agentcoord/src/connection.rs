@@ -81,7 +81,7 @@ impl Connection {
     /// The namespace it works in.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.inner.host.namespace()
+        self.inner.host.namespace().name()
     }
 
     /// The random id of this process as a client.
@@ -137,7 +137,9 @@ impl Connection {
                     call.epoch = opened.epoch;
                     match opened.store.engine().step(call.clone()).await {
                         Ok(bytes) => return answer::<V>(&bytes),
-                        Err(error @ (Error::Unavailable { .. } | Error::OutcomeUnknown { .. } | Error::Fenced { .. })) => {
+                        Err(
+                            error @ (Error::Unavailable { .. } | Error::OutcomeUnknown { .. } | Error::Fenced { .. }),
+                        ) => {
                             self.reopen(&opened).await;
                             error
                         }
@@ -151,7 +153,11 @@ impl Connection {
             if Instant::now() >= give_up {
                 // One attempt may have happened: a later "refused" does not make that undone.
                 let cause = |e: Error| -> Option<BoxError> { Some(Box::new(e)) };
-                return Err(if unknown { Error::OutcomeUnknown { request: number, source: cause(error) } } else { error });
+                return Err(if unknown {
+                    Error::OutcomeUnknown { request: number, source: cause(error) }
+                } else {
+                    error
+                });
             }
             if !matches!(error, Error::Fenced { .. }) {
                 tokio::time::sleep(RETRY).await;

@@ -27,6 +27,7 @@ mod board;
 mod client;
 mod config;
 mod connection;
+mod decide;
 mod host;
 mod lock;
 mod news;

@@ -100,7 +100,11 @@ impl LockBuilder<'_> {
                         current: None,
                     });
                 }
-                Err(Error::Held { noun: Noun::Lock, id: first, holder: "others, for the whole time it waited".to_owned() })
+                Err(Error::Held {
+                    noun: Noun::Lock,
+                    id: first,
+                    holder: "others, for the whole time it waited".to_owned(),
+                })
             }
         }
     }

@@ -19,7 +19,11 @@ impl CoordinationClient {
     /// `Invalid` for bad input; `Refused` when an idempotency key is used again for something else.
     pub async fn create_task(&self, task: NewTask) -> Result<CreatedTask> {
         let created = self.run(CreateTasks::new(vec![task])).await?;
-        created.items.into_iter().next().ok_or_else(|| agentcoord_core::Error::unavailable("the engine answered no task"))
+        created
+            .items
+            .into_iter()
+            .next()
+            .ok_or_else(|| agentcoord_core::Error::unavailable("the engine answered no task"))
     }
 
     /// Describes a claim for the best task that carries any of the tags (none: any task); awaiting it waits for one.
@@ -111,7 +115,10 @@ impl Task {
         self.claim.attempt
     }
 
-    async fn change<V: agentcoord_core::op::Verb<Reply = agentcoord_core::task::TaskChanged>>(&self, body: V) -> Result<TaskStatus> {
+    async fn change<V: agentcoord_core::op::Verb<Reply = agentcoord_core::task::TaskChanged>>(
+        &self,
+        body: V,
+    ) -> Result<TaskStatus> {
         Ok(self.holder.connection.run(&self.holder.actor, body).await?.status)
     }
 
