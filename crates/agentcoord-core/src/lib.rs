@@ -19,6 +19,7 @@ pub mod memory;
 pub mod op;
 pub mod record;
 pub mod script;
+pub mod snapshot;
 pub mod store;
 pub mod table;
 pub mod task;
