@@ -58,7 +58,8 @@ impl RedisEngine {
     }
 
     fn script(&self, verb: &str) -> Result<Arc<Prepared>> {
-        let script = Script::of(verb).ok_or_else(|| Error::unavailable(format!("this version knows no verb {verb}")))?;
+        let script =
+            Script::of(verb).ok_or_else(|| Error::unavailable(format!("this version knows no verb {verb}")))?;
         let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
         let prepared = scripts.entry(script.name).or_insert_with(|| {
             let source = script.source();

@@ -32,8 +32,21 @@ pub(crate) enum Fault {
 
 /// Replies that say: it was not run.
 const REFUSALS: [&str; 15] = [
-    "OOM", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "NOPERM",
-    "NOAUTH", "MOVED", "ASK", "CROSSSLOT", "DENIED",
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    "LOADING",
+    "BUSY",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "TRYAGAIN",
+    "NOPERM",
+    "NOAUTH",
+    "MOVED",
+    "ASK",
+    "CROSSSLOT",
+    "DENIED",
 ];
 
 impl Fault {
@@ -102,7 +115,9 @@ impl Fault {
     fn known(self, epoch: Epoch) -> Error {
         match self {
             Self::Unconnected(reason, source) | Self::Lost(reason, source) => Error::Unavailable { reason, source },
-            Self::Refused { code, detail } => Error::unavailable(format!("Redis refused ({code} {detail}): {}", advice(&code))),
+            Self::Refused { code, detail } => {
+                Error::unavailable(format!("Redis refused ({code} {detail}): {}", advice(&code)))
+            }
             Self::Fenced(reason) => Error::Fenced { epoch, reason },
             Self::Corrupt { key, detail } => Error::corrupt(key, detail),
             Self::Server(reason) => Error::backend("Redis failed in a script or command", reason),

@@ -55,7 +55,12 @@ pub struct Meta {
 
 impl Meta {
     /// A meta record as this version founds it.
-    pub fn new(epoch: Epoch, instance: impl Into<String>, generation: impl Into<String>, owner: impl Into<String>) -> Self {
+    pub fn new(
+        epoch: Epoch,
+        instance: impl Into<String>,
+        generation: impl Into<String>,
+        owner: impl Into<String>,
+    ) -> Self {
         let (instance, generation, owner) = (instance.into(), generation.into(), owner.into());
         Self { epoch, instance, generation, owner, schema: SCHEMA, closed: false }
     }
@@ -96,12 +101,11 @@ pub(crate) async fn look(url: &RedisUrl, connection: &mut MultiplexedConnection,
     let mut pipe = redis::pipe();
     pipe.cmd("INFO").arg("server").arg("replication");
     pipe.cmd("HMGET").arg(meta).arg(&keys::META_FIELDS);
-    let (info, fields): (String, Vec<Option<String>>) = pipe.query_async(connection).await.map_err(|error| {
-        match Fault::calling(error) {
+    let (info, fields): (String, Vec<Option<String>>) =
+        pipe.query_async(connection).await.map_err(|error| match Fault::calling(error) {
             Fault::Corrupt { detail, .. } => Fault::Corrupt { key: meta.to_owned(), detail },
             other => other,
-        }
-    })?;
+        })?;
     let info: HashMap<&str, &str> = info.lines().filter_map(|line| line.split_once(':')).collect();
     let fact = |name: &str| info.get(name).copied().unwrap_or_default().trim().to_owned();
     let (run_id, redis) = (fact("run_id"), fact("redis_version"));
@@ -150,7 +154,13 @@ pub async fn raise(
     run(url, namespace, script::RAISE, &arguments, deadlines).await
 }
 
-async fn run(url: &RedisUrl, namespace: &str, script: &str, arguments: &[String], deadlines: Deadlines) -> Result<Meta> {
+async fn run(
+    url: &RedisUrl,
+    namespace: &str,
+    script: &str,
+    arguments: &[String],
+    deadlines: Deadlines,
+) -> Result<Meta> {
     let meta = keys::meta(namespace)?;
     let exchange = async {
         let connection = open(url, None, deadlines).await?;
