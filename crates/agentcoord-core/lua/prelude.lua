@@ -114,11 +114,16 @@ local function forbid(policy)
     refuse({policy = {policy = policy}})
 end
 
+-- Ends the step with an error reply; nothing may have been written.
+local function fail(message, key)
+    error({failure = message .. ' [' .. key .. ']'})
+end
+
 -- Calls Redis; a failure names the key.
 local function ask(command, key, ...)
     local answer = redis.pcall(command, key, ...)
     if type(answer) == 'table' and answer.err then
-        error({err = answer.err .. ' [' .. key .. ']'})
+        fail(answer.err, key)
     end
     return answer
 end
@@ -126,7 +131,7 @@ end
 local function unpack_record(bytes, name)
     local ok, record = pcall(cmsgpack.unpack, bytes)
     if not ok or type(record) ~= 'table' then
-        error({err = 'CORRUPT a stored record is unreadable [' .. name .. ']'})
+        fail('CORRUPT a stored record is unreadable', name)
     end
     return record
 end
@@ -524,7 +529,7 @@ local function append_event(images)
         csn = state.csn, at = wall, client = CLIENT, request = request, actor = actor, verb = VERB, wakes = wakes,
         images = images,
     })
-    redis.call('XADD', EVENTS, text(state.csn) .. '-0', 'e', event)
+    ask('XADD', EVENTS, text(state.csn) .. '-0', 'e', event)
     if state.csn % TRIM_EVERY == 0 and state.csn > EVENT_WINDOW then
         redis.call('XTRIM', EVENTS, 'MINID', '~', text(state.csn - EVENT_WINDOW) .. '-0')
     end
@@ -610,12 +615,8 @@ end
 
 -- Runs a verb as one step. A refusal is an answer too, and then nothing was written.
 local function step(verb)
-    local fenced = begin()
-    if fenced then
-        return fenced
-    end
     local ok, result = pcall(function()
-        local answer = replay()
+        local answer = begin() or replay()
         if answer then
             return answer
         end
@@ -628,5 +629,10 @@ local function step(verb)
     if type(result) == 'table' and result.refusal then
         return cmsgpack.pack({refused = result.refusal})
     end
-    error(result, 0)
+    local message = type(result) == 'table' and result.failure or result
+    -- An error reply of Redis begins with its code, which must stay first; an error of Lua gets one.
+    if string.find(message, '^%u+ ') then
+        error({err = message})
+    end
+    error(message, 0)
 end
