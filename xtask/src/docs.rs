@@ -35,12 +35,8 @@ pub(crate) fn check() -> Result<()> {
 fn verbs_page() -> Result<String> {
     let mut text = String::from("# Verbs\n\nMade from the sources by `cargo xtask docs`; do not edit.\n\n");
     text.push_str("Every mutation is one of these, under the same name as a request type and as a rule of the machine");
-    text.push_str(" (`crates/agentcoord-core/src/machine/<noun>.rs`)");
-    let folder = command::root().join(lua::FOLDER);
-    if folder.is_dir() {
-        let _infallible = write!(text, " and as a script (`{}<noun>/<verb>.lua`)", lua::FOLDER);
-    }
-    text.push_str(".\n");
+    text.push_str(" (`crates/agentcoord-core/src/machine/<noun>.rs`) and as a script for Redis");
+    let _infallible = writeln!(text, " (`{}<noun>/<verb>.lua`).", lua::FOLDER);
     let mut noun = String::new();
     for verb in verbs::all()? {
         if verb.noun() != noun {

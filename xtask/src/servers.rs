@@ -10,9 +10,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{command, report};
+use crate::{command, report, setup};
 
-/// Names further server programs for the Redis tests, separated like the search path.
+/// Names the server programs that the Redis tests run on, separated by commas.
 pub(crate) const VARIABLE: &str = "AGENTCOORD_TEST_SERVERS";
 
 const RELEASE: &str = "trixie";
@@ -50,12 +50,15 @@ pub(crate) fn run(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks the servers unless they are there, and returns the value for [`VARIABLE`].
+/// Unpacks the servers unless they are there, and returns the value for [`VARIABLE`]: the system's own server first.
 pub(crate) fn unpack(directory: &Path) -> Result<String> {
     fs::create_dir_all(directory)?;
     let directory = directory.canonicalize()?;
-    let servers: Vec<PathBuf> =
-        PROGRAMS.iter().filter(|(name, _)| name.ends_with("-server")).map(|(n, _)| directory.join("bin").join(n)).collect();
+    let servers: Vec<PathBuf> = PROGRAMS
+        .iter()
+        .filter(|(name, _)| name.ends_with("-server"))
+        .map(|(n, _)| directory.join("bin").join(n))
+        .collect();
     if !servers.iter().all(|server| starts(server)) {
         fetch(&directory)?;
         wrap(&directory)?;
@@ -63,8 +66,9 @@ pub(crate) fn unpack(directory: &Path) -> Result<String> {
             bail!("{} was unpacked but does not start", broken.display());
         }
     }
-    let list = std::env::join_paths(&servers).context("the directory's name cannot stand in a list of paths")?;
-    list.into_string().map_err(|_| anyhow::anyhow!("the directory's name is not UTF-8"))
+    let mut list = vec![setup::SERVER.to_owned()];
+    list.extend(servers.iter().map(|server| server.display().to_string()));
+    Ok(list.join(","))
 }
 
 fn starts(server: &Path) -> bool {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{command, report};
 
 /// The program that the Redis tests start, a private one a test binary.
-const SERVER: &str = "redis-server";
+pub(crate) const SERVER: &str = "redis-server";
 
 /// The oldest major version whose commands the scripts may use.
 const OLDEST: u32 = 7;

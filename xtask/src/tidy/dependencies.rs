@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn forbidden_imports_are_found() {
-        let package = |name: &str, to: &str, kind: Value| json!({"name": name, "dependencies": [{"name": to, "kind": kind}]});
+        let package =
+            |name: &str, to: &str, kind: Value| json!({"name": name, "dependencies": [{"name": to, "kind": kind}]});
         let found = |package: Value| {
             let metadata = json!({"packages": [package, {"name": "agentcoord-fs"}, {"name": TESTKIT}]});
             against(&metadata).expect("well formed").len()

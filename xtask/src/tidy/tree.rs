@@ -24,7 +24,9 @@ impl File {
 
     /// Whether it is a test or an example, which may do what libraries may not.
     pub(crate) fn is_test(&self) -> bool {
-        ["tests/", "examples/", "benches/"].iter().any(|f| self.path.contains(&format!("/{f}")) || self.path.starts_with(f))
+        ["tests/", "examples/", "benches/"]
+            .iter()
+            .any(|f| self.path.contains(&format!("/{f}")) || self.path.starts_with(f))
     }
 
     /// Lines of code with their numbers from 1: without comment lines, and without a test module at the end.
