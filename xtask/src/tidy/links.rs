@@ -80,4 +80,25 @@ mod tests {
         assert_eq!(finds(resolve, &[("docs/a.md", page), ("docs/b.md", "# The end!\n")]), 0);
         assert_eq!(finds(resolve, &[("docs/a.md", "[a](../b.md) [b](c.md) [c](#no)\n"), ("b.md", "")]), 2);
     }
+
+    #[test]
+    fn tests_that_the_architecture_names_exist() {
+        let tree = Tree::read().expect("the repository");
+        let page = tree.files().find(|f| f.path == "ARCHITECTURE.md").expect("ARCHITECTURE.md");
+        let rows = page.text.lines().filter(|l| l.starts_with("| ") && l.ends_with("` |"));
+        let named: Vec<&str> = rows.filter_map(|l| l.trim_end_matches("` |").rsplit('`').next()).collect();
+        assert!(named.len() >= 10, "the table of invariants was not found");
+        for test in named {
+            let test = format!("fn {test}()");
+            assert!(tree.rust().any(|f| f.text.contains(&test)), "no {test}");
+        }
+    }
+
+    #[test]
+    fn continuous_integration_runs_the_command_of_the_readme() {
+        let tree = Tree::read().expect("the repository");
+        let text = |path: &str| tree.files().find(|f| f.path == path).expect(path).text.as_str();
+        let command = text(".ci/run").lines().last().expect("a command");
+        assert!(text("README.md").contains(&format!("```sh\n{command}\n```")), "README.md lacks `{command}`");
+    }
 }
