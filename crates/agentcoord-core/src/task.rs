@@ -33,7 +33,7 @@ pub struct NewTask {
     pub lease: Option<u64>,
     /// User-level idempotency key.
     pub key: Option<String>,
-    /// Digest of the content, to tell a repeated key from a reused one. See [`NewTask::seal`].
+    /// Digest of the content, to tell a repeated key from a reused one. Filled by [`CreateTasks::new`].
     pub digest: String,
     /// Whether a description is stored beside it.
     pub has_description: bool,
