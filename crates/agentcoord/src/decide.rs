@@ -74,7 +74,7 @@ impl Host {
             instance: row.instance.clone().unwrap_or_default(),
             epoch: row.epoch,
             generation: row.generation.to_string(),
-            owner: self.owner()?,
+            owner: row.owner.as_ref().map_or(SHARED.to_owned(), Id::to_string),
         };
         RedisEngine::new(self.url()?, self.namespace().name(), admission, Deadlines::default(), self.clock())
     }
@@ -102,19 +102,26 @@ impl Host {
     /// before may be given out again. The same holds when the data are gone.
     async fn bind(&self, survey: &Survey, known: Option<&ModeRow>) -> Result<ModeRow> {
         if survey.role != Role::Primary {
-            return Err(Error::unavailable(format!("{} is a replica: use the address of the primary", self.shown_url())));
+            return Err(Error::unavailable(format!(
+                "{} is a replica: use the address of the primary",
+                self.shown_url()
+            )));
         }
-        let (url, name, owner) = (self.url()?, self.namespace().name(), self.owner()?);
+        let (url, name, host) = (self.url()?, self.namespace().name(), self.state_dir().host_id()?.to_string());
+        let alone = self.config().backend != BackendChoice::Redis;
         let above = known.map(|row| row.epoch);
-        let wanted = Meta::new(first_epoch(above), Id::random().to_string(), "1", &owner);
+        let owner = if alone { &host } else { SHARED };
+        let wanted = Meta::new(first_epoch(above), Id::random().to_string(), "1", owner);
         let meta = match &survey.meta {
             Some(meta) => meta.clone(),
             None => agentcoord_redis::found(&url, name, &wanted, Deadlines::default()).await?,
         };
-        if meta.owner != owner {
-            return Err(self.second_host(&meta.owner));
+        let shared = meta.owner == SHARED && (!alone || known.is_some_and(|row| row.owner.is_none()));
+        if meta.owner != host && !shared {
+            return Err(second_host(&meta.owner));
         }
-        let ours = known.is_none_or(|row| row.instance.as_ref() == Some(&meta.instance)) || meta.instance == wanted.instance;
+        let ours =
+            known.is_none_or(|row| row.instance.as_ref() == Some(&meta.instance)) || meta.instance == wanted.instance;
         if !ours {
             return Err(Error::Refused {
                 policy: "foreign_namespace",
@@ -124,7 +131,7 @@ impl Host {
         let founded = meta.instance == wanted.instance;
         let moved_on = known.is_some_and(|row| meta.epoch > row.epoch && row.run_id.as_ref() == Some(&survey.run_id));
         let same = known.is_some_and(|row| meta.epoch == row.epoch && row.run_id.as_ref() == Some(&survey.run_id));
-        let joins = known.is_none() && owner == SHARED;
+        let joins = known.is_none() && shared;
         let meta = if founded || moved_on || same || joins {
             meta
         } else {
@@ -152,24 +159,6 @@ impl Host {
         self.url().map_or_else(|_| "an unreadable Redis URL".to_owned(), |url| url.to_string())
     }
 
-    /// Who owns the namespace in Redis: this state directory, which may fall back, or everybody, who may not.
-    fn owner(&self) -> Result<String> {
-        match self.config().backend {
-            BackendChoice::Redis => Ok(SHARED.to_owned()),
-            BackendChoice::Auto | BackendChoice::Files => Ok(self.state_dir().host_id()?.to_string()),
-        }
-    }
-
-    fn second_host(&self, owner: &str) -> Error {
-        let reason = if owner == SHARED {
-            "this namespace is shared without fallback; use `--backend redis`, or another namespace"
-        } else {
-            "another state directory owns this namespace and may fall back to files; use another namespace, \
-             or start the namespace anew with `--backend redis` everywhere"
-        };
-        Error::Refused { policy: "second_host", reason: reason.to_owned() }
-    }
-
     fn away(&self, error: Error) -> Error {
         let reason = format!(
             "this workspace works on Redis, and Redis is away ({error}). Start it again; \
@@ -185,13 +174,16 @@ impl Host {
         waited.map_err(|e| Error::backend("the wait for the mode lock was cut off", e))?
     }
 
-    /// Which engine the row names; none before the first decision.
-    pub(crate) fn decided_engine(&self) -> Result<Option<EngineKind>> {
-        Ok(self.namespace().row()?.map(|row| match row.engine {
-            ModeEngine::Redis => EngineKind::Redis,
-            ModeEngine::Files => EngineKind::Files,
-        }))
-    }
+}
+
+fn second_host(owner: &str) -> Error {
+    let reason = if owner == SHARED {
+        "this namespace is shared without fallback; use `--backend redis`, or another namespace"
+    } else {
+        "another state directory owns this namespace and may fall back to files; use another namespace, \
+         or start the namespace anew with `--backend redis` everywhere"
+    };
+    Error::Refused { policy: "second_host", reason: reason.to_owned() }
 }
 
 /// The row, if no switch is under way.
