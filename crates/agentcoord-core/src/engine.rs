@@ -1,8 +1,7 @@
 //! The port that an engine implements: run a step, and read rows.
 //!
-//! Two engines exist (Redis and the embedded file), one in memory for tests and documentation, and wrappers. Everything
-//! that users call is built on these few methods once: mutations are [`Engine::step`], reads are in
-//! [`crate::read`].
+//! Two engines exist (Redis and the embedded file), and one in memory for tests and documentation. Everything that
+//! users call is built on these few methods once, in [`crate::store`].
 
 use std::fmt;
 

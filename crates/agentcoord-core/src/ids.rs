@@ -122,7 +122,7 @@ impl Token {
     #[must_use]
     pub fn compose(epoch: Epoch, sequence: u64) -> Option<Self> {
         let fits = sequence < 1 << TOKEN_SEQUENCE_BITS && epoch.0 < TOKEN_LIMIT >> TOKEN_SEQUENCE_BITS;
-        fits.then(|| Self((epoch.0 << TOKEN_SEQUENCE_BITS) | sequence))
+        fits.then_some(Self((epoch.0 << TOKEN_SEQUENCE_BITS) | sequence))
     }
 
     /// The epoch in which the token was given out.

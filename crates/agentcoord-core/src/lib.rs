@@ -18,8 +18,10 @@ pub mod machine;
 pub mod memory;
 pub mod op;
 pub mod record;
+pub mod store;
 pub mod table;
 pub mod task;
 pub mod time;
 
 pub use error::{Disposition, Error, Noun, Result};
+pub use store::Store;

@@ -380,8 +380,8 @@ pub trait FileLocks: Send + Sync {
     /// - `withdraw_leaves_the_queue`, `withdraw_gives_the_grant_back`, `withdraw_voids_a_late_request`.
     async fn withdraw(&self, op: Op<WithdrawLock>) -> Result<Released>;
 
-    /// All held locks, by path.
-    async fn list(&self) -> Result<Vec<Lock>>;
+    /// Every path that is held or waited for, in order of the path.
+    async fn list(&self) -> Result<Vec<(LockPath, PathState)>>;
 
     /// Holders and waiters of one path.
     async fn at(&self, path: &LockPath) -> Result<PathState>;

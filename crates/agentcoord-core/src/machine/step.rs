@@ -59,6 +59,13 @@ pub(crate) struct Acting {
     pub(crate) session: SessionRecord,
 }
 
+/// A record that the step has looked at: its encoded form before and, as it stands, after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Touched {
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+}
+
 /// A step in progress.
 pub(crate) struct Step<'a, R: Rows> {
     rows: &'a mut R,
@@ -66,8 +73,7 @@ pub(crate) struct Step<'a, R: Rows> {
     pub(crate) now: LeaseMs,
     pub(crate) wall: WallMs,
     pub(crate) call: &'a Call,
-    /// Touched records: encoded before and after.
-    touched: BTreeMap<(Table, String), (Option<Vec<u8>>, Option<Vec<u8>>)>,
+    touched: BTreeMap<(Table, String), Touched>,
     /// Index entries added (+1) and removed (-1).
     delta: BTreeMap<Entry, i8>,
     wakes: Vec<String>,
@@ -158,10 +164,11 @@ impl<'a, R: Rows> Step<'a, R> {
 
     pub(crate) fn get<T: Record>(&mut self, key: &str) -> Ruled<Option<T>> {
         let bytes = match self.touched.get(&(T::TABLE, key.to_owned())) {
-            Some((_, after)) => after.clone(),
+            Some(touched) => touched.after.clone(),
             None => {
                 let bytes = self.rows.get(T::TABLE, key)?;
-                self.touched.insert((T::TABLE, key.to_owned()), (bytes.clone(), bytes.clone()));
+                self.touched
+                    .insert((T::TABLE, key.to_owned()), Touched { before: bytes.clone(), after: bytes.clone() });
                 bytes
             }
         };
@@ -188,8 +195,8 @@ impl<'a, R: Rows> Step<'a, R> {
             record.count(&mut self.state.counts, sign.into());
         }
         let bytes = record.map(encode).transpose()?;
-        if let Some((_, after)) = self.touched.get_mut(&(T::TABLE, key.to_owned())) {
-            *after = bytes;
+        if let Some(touched) = self.touched.get_mut(&(T::TABLE, key.to_owned())) {
+            touched.after = bytes;
         }
         Ok(())
     }
@@ -214,7 +221,7 @@ impl<'a, R: Rows> Step<'a, R> {
     /// The key of the record whose id begins with what was typed, when it is at least a short id long.
     ///
     /// A record's key is the shortest free prefix of its id, so the prefixes of the typed digits are tried from the
-    /// shortest on. Prefixes shorter than a key are for reads (see [`crate::read`]), not for steps.
+    /// shortest on. Prefixes shorter than a key are for reads (see [`crate::store`]), not for steps.
     pub(crate) fn resolve<T: Record>(
         &mut self,
         noun: Noun,
@@ -295,8 +302,7 @@ impl<'a, R: Rows> Step<'a, R> {
 
     /// Writes everything and returns the csn. Appends an event when a record other than a pulse has changed.
     pub(crate) fn commit(mut self, answer: impl FnOnce(Csn) -> Result<Vec<u8>>) -> Ruled<Stepped> {
-        let changed =
-            self.touched.iter().any(|((table, _), (before, after))| *table != Table::Pulse && before != after);
+        let changed = self.touched.iter().any(|((table, _), t)| *table != Table::Pulse && t.before != t.after);
         if changed {
             self.state.csn.0 += 1;
         }
@@ -306,7 +312,7 @@ impl<'a, R: Rows> Step<'a, R> {
         }
         self.move_hints()?;
         let mut images = Vec::new();
-        for ((table, key), (before, after)) in &self.touched {
+        for ((table, key), Touched { before, after }) in &self.touched {
             if before == after {
                 continue;
             }

@@ -1,0 +1,233 @@
+//! The agent registry on any engine.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::{CANDIDATES, Store};
+use crate::agent::{
+    Agent, AgentRegistry, AgentState, Beat, Deregister, Deregistered, Heartbeat, Register, Registered, SessionKind,
+    Suspect, Suspicion, Tick, Ticked, UpdateAgent,
+};
+use crate::error::{Error, Noun, Result};
+use crate::ids::IdPrefix;
+use crate::limits;
+use crate::op::Op;
+use crate::record::{AgentRecord, LockRecord, LockTicketRecord, PulseRecord, SessionRecord};
+use crate::table::{Range, Table, index};
+use crate::time::LeaseClock;
+
+/// What the sessions of an agent hold and wait for.
+#[derive(Clone, Debug, Default)]
+struct Holdings {
+    locks: u64,
+    tasks: u64,
+    waits: Vec<String>,
+}
+
+impl Store {
+    /// Holdings of all sessions, by session.
+    async fn holdings(&self) -> Result<BTreeMap<String, Holdings>> {
+        let mut by_session: BTreeMap<String, Holdings> = BTreeMap::new();
+        let (mut tokens, mut tickets) = (Vec::new(), Vec::new());
+        for entry in self.scan_all(Range::under(&["own"])).await? {
+            let [_, session, table, key] = entry.parts()[..] else { continue };
+            let holdings = by_session.entry(session.to_owned()).or_default();
+            match Table::parse(table) {
+                Some(Table::Lock) => tokens.push(key.to_owned()),
+                Some(Table::LockTicket) => tickets.push(key.to_owned()),
+                Some(Table::Task) => holdings.tasks += 1,
+                Some(Table::TaskTicket) => holdings.waits.push("a task".to_owned()),
+                _ => {}
+            }
+        }
+        for lock in self.get_all::<LockRecord>(&tokens).await?.into_iter().flatten() {
+            by_session.entry(lock.session.to_string()).or_default().locks += lock.paths.len() as u64;
+        }
+        for ticket in self.get_all::<LockTicketRecord>(&tickets).await?.into_iter().flatten() {
+            let paths: Vec<&str> = ticket.paths.iter().map(crate::lock::LockPath::as_str).collect();
+            by_session.entry(ticket.session.to_string()).or_default().waits.push(paths.join(", "));
+        }
+        for entry in self.scan_all(Range::under(&["asks"])).await? {
+            if let [_, session, approval] = entry.parts()[..] {
+                by_session.entry(session.to_owned()).or_default().waits.push(format!("approval {approval}"));
+            }
+        }
+        Ok(by_session)
+    }
+
+    /// Puts agents together from their records; `live` names the live sessions of each.
+    async fn assemble(&self, keys: &[String], live: &BTreeMap<String, Vec<String>>) -> Result<Vec<Agent>> {
+        let agents = self.get_all::<AgentRecord>(keys).await?;
+        let known: Vec<(String, AgentRecord)> =
+            keys.iter().cloned().zip(agents).filter_map(|(k, a)| Some((k, a?))).collect();
+        let ids: Vec<String> = known.iter().map(|(_, a)| a.session.to_string()).collect();
+        let sessions = self.get_all::<SessionRecord>(&ids).await?;
+        let pulses = self.get_all::<PulseRecord>(&ids).await?;
+        let holdings = self.holdings().await?;
+        let (_, clock) = self.now().await?;
+        let mut out = Vec::new();
+        for (((key, agent), session), pulse) in known.into_iter().zip(sessions).zip(pulses) {
+            let Some(session) = session else { continue };
+            let mut held = Holdings::default();
+            for id in live.get(&key).into_iter().flatten() {
+                if let Some(h) = holdings.get(id) {
+                    held.locks += h.locks;
+                    held.tasks += h.tasks;
+                    held.waits.extend(h.waits.iter().cloned());
+                }
+            }
+            out.push(describe(key, agent, session, pulse, held, &clock));
+        }
+        out.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(out)
+    }
+
+    /// Live sessions by agent.
+    async fn live_sessions(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut live: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for entry in self.scan_all(Range::under(&["live"])).await? {
+            if let [_, agent, session] = entry.parts()[..] {
+                live.entry(agent.to_owned()).or_default().push(session.to_owned());
+            }
+        }
+        Ok(live)
+    }
+}
+
+fn describe(
+    key: String,
+    agent: AgentRecord,
+    session: SessionRecord,
+    pulse: Option<PulseRecord>,
+    held: Holdings,
+    clock: &LeaseClock,
+) -> Agent {
+    let now = clock.now;
+    let (beat, progress) = pulse.map_or((now, now), |p| (p.beat, p.progress));
+    let busy_for = session.busy_until.filter(|until| *until > now).map(|until| until - now);
+    let heartbeat_age = now.saturating_sub(beat);
+    let progress_age = now.saturating_sub(progress);
+    let silent = match session.kind {
+        SessionKind::Process => heartbeat_age > session.ttl / 3 * 2,
+        SessionKind::Shell => false,
+    };
+    let state = if session.ended_at.is_some() || heartbeat_age >= session.ttl {
+        AgentState::Gone
+    } else if silent {
+        AgentState::Silent
+    } else if !held.waits.is_empty() {
+        AgentState::Waiting
+    } else if busy_for.is_some() {
+        AgentState::Busy
+    } else if progress_age >= limits::HUNG_THRESHOLD {
+        AgentState::Stuck
+    } else if held.locks + held.tasks > 0 {
+        AgentState::Active
+    } else {
+        AgentState::Idle
+    };
+    Agent {
+        id: agent.id,
+        key,
+        name: agent.name,
+        role: agent.role,
+        status: session.status,
+        state,
+        working_on: session.working_on,
+        capabilities: agent.capabilities,
+        session: agent.session,
+        kind: session.kind,
+        host: session.host,
+        process: session.process,
+        heartbeat_age,
+        progress_age,
+        last_heartbeat: clock.wall_at(beat),
+        last_progress: clock.wall_at(progress),
+        busy_for,
+        started_at: session.started_at,
+        ended: session.ended_at.map(|at| (at, session.reason.unwrap_or_default())),
+        locks: held.locks,
+        tasks: held.tasks,
+        waiting_for: (!held.waits.is_empty()).then(|| held.waits.join("; ")),
+    }
+}
+
+#[async_trait]
+impl AgentRegistry for Store {
+    async fn register(&self, op: Op<Register>) -> Result<Registered> {
+        self.run(&op).await
+    }
+
+    async fn heartbeat(&self, op: Op<Heartbeat>) -> Result<Beat> {
+        self.run(&op).await
+    }
+
+    async fn update(&self, op: Op<UpdateAgent>) -> Result<Beat> {
+        self.run(&op).await
+    }
+
+    async fn deregister(&self, op: Op<Deregister>) -> Result<Deregistered> {
+        self.run(&op).await
+    }
+
+    async fn tick(&self, op: Op<Tick>) -> Result<Ticked> {
+        self.run(&op).await
+    }
+
+    async fn list(&self, all: bool) -> Result<Vec<Agent>> {
+        let live = self.live_sessions().await?;
+        let keys: Vec<String> = if all {
+            let entries = self.scan_all(index::ids(Table::Agent, "")).await?;
+            entries.iter().map(|e| e.key().to_owned()).collect()
+        } else {
+            live.keys().cloned().collect()
+        };
+        self.assemble(&keys, &live).await
+    }
+
+    async fn find(&self, who: &str) -> Result<Agent> {
+        let named = self.engine.scan(&Range::under(&["name", who]), CANDIDATES).await?;
+        let key = match &named[..] {
+            [only] => only.key().to_owned(),
+            _ => {
+                let typed = IdPrefix::parse("agent", who).map_err(|_| Error::not_found(Noun::Agent, who))?;
+                self.resolve::<AgentRecord>(Noun::Agent, &typed, |a| &a.id).await?.0
+            }
+        };
+        let live = self.live_sessions().await?;
+        self.assemble(&[key], &live).await?.pop().ok_or_else(|| Error::not_found(Noun::Agent, who))
+    }
+
+    async fn hung(&self, threshold: u64) -> Result<Vec<Suspect>> {
+        let agents = self.list(false).await?;
+        Ok(agents.into_iter().filter_map(|agent| suspect(agent, threshold)).collect())
+    }
+}
+
+fn suspect(agent: Agent, threshold: u64) -> Option<Suspect> {
+    let seconds = |ms: u64| format!("{} s", ms / 1_000);
+    let silent = match agent.kind {
+        SessionKind::Process => {
+            matches!(agent.state, AgentState::Silent | AgentState::Gone) || agent.heartbeat_age >= threshold
+        }
+        SessionKind::Shell => false,
+    };
+    if silent {
+        let evidence = format!("no heartbeat for {}", seconds(agent.heartbeat_age));
+        return Some(Suspect { agent, verdict: Suspicion::Silent, evidence });
+    }
+    let excused = agent.waiting_for.is_some() || agent.busy_for.is_some();
+    if excused || agent.progress_age < threshold {
+        return None;
+    }
+    let evidence = match agent.kind {
+        SessionKind::Process => format!(
+            "heartbeat {} ago, but no operation, update or declared job for {}",
+            seconds(agent.heartbeat_age),
+            seconds(agent.progress_age)
+        ),
+        SessionKind::Shell => format!("no call for {}", seconds(agent.progress_age)),
+    };
+    Some(Suspect { agent, verdict: Suspicion::Stuck, evidence })
+}

@@ -1,0 +1,128 @@
+//! File locks on any engine.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::Store;
+use crate::error::Result;
+use crate::ids::{Id, Ticket, Token};
+use crate::lock::{
+    Acquire, AcquireLock, ConfirmLock, FileLocks, Grant, Lock, LockPath, PathState, ReleaseLock, Released, RenewLock,
+    Verified, Waiter, WithdrawLock,
+};
+use crate::op::Op;
+use crate::record::{LockRecord, LockTicketRecord, PulseRecord, SessionRecord};
+use crate::table::{Entry, Range, Table, index};
+use crate::time::LeaseClock;
+
+fn lock(record: LockRecord, clock: &LeaseClock) -> Lock {
+    Lock {
+        token: record.token,
+        paths: record.paths,
+        mode: record.mode,
+        session: record.session,
+        agent: record.agent,
+        name: record.name,
+        lane: record.lane,
+        intent: record.intent,
+        since: record.since,
+        deadline: record.deadline,
+        deadline_at: record.deadline.map(|at| clock.wall_at(at)),
+        offered: record.offer.is_some(),
+    }
+}
+
+fn waiter(ticket: &str, record: LockTicketRecord) -> Waiter {
+    Waiter {
+        ticket: Ticket::from(ticket.to_owned()),
+        paths: record.paths,
+        session: record.session,
+        agent: record.agent,
+        name: record.name,
+        intent: record.intent,
+        since: record.since,
+    }
+}
+
+impl Store {
+    /// Holders and waiters of the paths that these entries name, in order of the path.
+    async fn paths(&self, entries: &[Entry]) -> Result<Vec<(LockPath, PathState)>> {
+        let keys = |kind: &str| -> Vec<String> {
+            entries.iter().filter(|e| e.parts().get(2) == Some(&kind)).map(|e| e.key().to_owned()).collect()
+        };
+        let (tokens, tickets) = (keys("h"), keys("w"));
+        let (_, clock) = self.now().await?;
+        let locks: BTreeMap<_, _> = tokens.iter().zip(self.get_all::<LockRecord>(&tokens).await?).collect();
+        let waiters: BTreeMap<_, _> = tickets.iter().zip(self.get_all::<LockTicketRecord>(&tickets).await?).collect();
+        let mut paths: Vec<(LockPath, PathState)> = Vec::new();
+        for entry in entries {
+            let [_, path, kind, ..] = entry.parts()[..] else { continue };
+            if paths.last().is_none_or(|(last, _)| last.as_str() != path) {
+                paths.push((LockPath::parse(path)?, PathState::default()));
+            }
+            let Some((_, state)) = paths.last_mut() else { continue };
+            let key = entry.key().to_owned();
+            match kind {
+                "h" => state.holders.extend(locks.get(&key).cloned().flatten().map(|r| lock(r, &clock))),
+                _ => state.waiters.extend(waiters.get(&key).cloned().flatten().map(|r| waiter(&key, r))),
+            }
+        }
+        paths.retain(|(_, state)| !state.holders.is_empty() || !state.waiters.is_empty());
+        Ok(paths)
+    }
+}
+
+#[async_trait]
+impl FileLocks for Store {
+    async fn acquire(&self, op: Op<AcquireLock>) -> Result<Acquire> {
+        self.run(&op).await
+    }
+
+    async fn confirm(&self, op: Op<ConfirmLock>) -> Result<Acquire> {
+        self.run(&op).await
+    }
+
+    async fn renew(&self, op: Op<RenewLock>) -> Result<Grant> {
+        self.run(&op).await
+    }
+
+    async fn release(&self, op: Op<ReleaseLock>) -> Result<Released> {
+        self.run(&op).await
+    }
+
+    async fn withdraw(&self, op: Op<WithdrawLock>) -> Result<Released> {
+        self.run(&op).await
+    }
+
+    async fn list(&self) -> Result<Vec<(LockPath, PathState)>> {
+        let entries = self.scan_all(Range::under(&["path"])).await?;
+        self.paths(&entries).await
+    }
+
+    async fn at(&self, path: &LockPath) -> Result<PathState> {
+        let entries = self.scan_all(index::at_path(path.as_str())).await?;
+        Ok(self.paths(&entries).await?.pop().map(|(_, state)| state).unwrap_or_default())
+    }
+
+    async fn of_session(&self, session: &Id) -> Result<Vec<Lock>> {
+        let entries = self.scan_all(index::owned_in(session.as_str(), Table::Lock)).await?;
+        let keys: Vec<String> = entries.iter().map(|e| e.key().to_owned()).collect();
+        let (_, clock) = self.now().await?;
+        Ok(self.get_all::<LockRecord>(&keys).await?.into_iter().flatten().map(|r| lock(r, &clock)).collect())
+    }
+
+    async fn verify(&self, path: &LockPath, token: Token) -> Result<Verified> {
+        let (_, clock) = self.now().await?;
+        let mut live = Vec::new();
+        for holder in self.at(path).await?.holders {
+            let session = self.get::<SessionRecord>(holder.session.as_str()).await?;
+            let pulse = self.get::<PulseRecord>(holder.session.as_str()).await?;
+            let alive = session.zip(pulse).is_some_and(|(s, p)| s.ended_at.is_none() && p.beat + s.ttl > clock.now);
+            if alive && !holder.offered && holder.deadline.is_none_or(|at| at > clock.now) {
+                live.push(holder.token);
+            }
+        }
+        Ok(Verified { current: live.contains(&token), current_token: live.into_iter().max() })
+    }
+}

@@ -1,0 +1,156 @@
+//! The task queue on any engine.
+
+use async_trait::async_trait;
+
+use super::{FETCH_PAGE, Store, cursor, entry_of};
+use crate::error::{Noun, Result};
+use crate::ids::{Id, IdPrefix};
+use crate::op::Op;
+use crate::record::TaskRecord;
+use crate::table::{Range, Table, index};
+use crate::task::{
+    Claim, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, ExtendTask, FailTask, Page, ProgressTask,
+    ReleaseTask, StartTask, Task, TaskChanged, TaskDetail, TaskFilter, TaskQueue, TaskStatus, WithdrawTask, Withdrawn,
+};
+use crate::time::LeaseClock;
+
+fn task(key: String, record: TaskRecord, clock: &LeaseClock) -> Task {
+    Task {
+        id: record.id,
+        key,
+        title: record.title,
+        status: record.status,
+        priority: record.priority,
+        tags: record.tags,
+        requires: record.requires,
+        attempt: record.attempt,
+        max_attempts: record.max_attempts,
+        crashes: record.crashes,
+        session: record.session,
+        agent: record.agent,
+        claimed_by: record.name,
+        claimed_at: record.claimed_at,
+        deadline: record.deadline,
+        deadline_at: record.deadline.map(|at| clock.wall_at(at)),
+        token: record.token,
+        created_by: record.created_by,
+        created_at: record.created_at,
+        completed_at: record.completed_at,
+        error: record.error,
+        note: record.note,
+        percent: record.percent,
+    }
+}
+
+impl TaskFilter {
+    fn fits(&self, record: &TaskRecord) -> bool {
+        let tags = self.tags.is_empty() || self.tags.iter().any(|t| record.tags.contains(t));
+        let claimer = self.claimed_by.as_ref().is_none_or(|by| record.name.as_ref() == Some(by));
+        let text = self.text.as_ref().is_none_or(|t| record.title.to_lowercase().contains(&t.to_lowercase()));
+        tags && claimer && text
+    }
+}
+
+#[async_trait]
+impl TaskQueue for Store {
+    async fn create(&self, op: Op<CreateTasks>) -> Result<Created> {
+        self.run(&op).await
+    }
+
+    async fn claim(&self, op: Op<ClaimTask>) -> Result<Claim> {
+        self.run(&op).await
+    }
+
+    async fn confirm(&self, op: Op<ConfirmTask>) -> Result<Claim> {
+        self.run(&op).await
+    }
+
+    async fn withdraw(&self, op: Op<WithdrawTask>) -> Result<Withdrawn> {
+        self.run(&op).await
+    }
+
+    async fn start(&self, op: Op<StartTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn progress(&self, op: Op<ProgressTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn extend(&self, op: Op<ExtendTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn complete(&self, op: Op<CompleteTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn fail(&self, op: Op<FailTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn release(&self, op: Op<ReleaseTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn find(&self, id: &IdPrefix) -> Result<Task> {
+        let (key, record) = self.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id).await?;
+        let (_, clock) = self.now().await?;
+        Ok(task(key, record, &clock))
+    }
+
+    async fn show(&self, id: &IdPrefix) -> Result<TaskDetail> {
+        let task = TaskQueue::find(self, id).await?;
+        let id = task.id.clone();
+        Ok(TaskDetail {
+            task,
+            description: self.text("task", &id, "description").await?,
+            payload: self.text("task", &id, "payload").await?,
+            result: self.text("task", &id, "result").await?,
+        })
+    }
+
+    async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>> {
+        let (_, clock) = self.now().await?;
+        let resume = filter.cursor.as_deref().map(entry_of).transpose()?;
+        let mut items = Vec::new();
+        let wanted = |s: &TaskStatus| filter.statuses.is_empty() || filter.statuses.contains(s);
+        let mut statuses: Vec<TaskStatus> = TaskStatus::ALL.into_iter().filter(wanted).collect();
+        if let Some(entry) = &resume {
+            let at = entry.parts().get(1).copied().unwrap_or_default();
+            let passed = statuses.iter().position(|s| s.word() == at).unwrap_or(0);
+            statuses.drain(..passed);
+        }
+        for status in statuses {
+            let mut range = Range::under(&["status", status.word()]);
+            if let Some(entry) = resume.as_ref().filter(|e| e.parts().get(1) == Some(&status.word())) {
+                range = range.after(entry);
+            }
+            loop {
+                let entries = self.engine.scan(&range, FETCH_PAGE).await?;
+                let keys: Vec<String> = entries.iter().map(|e| e.key().to_owned()).collect();
+                let records = self.get_all::<TaskRecord>(&keys).await?;
+                for (entry, record) in entries.iter().zip(records) {
+                    let Some(record) = record.filter(|r| filter.fits(r)) else { continue };
+                    items.push(task(entry.key().to_owned(), record, &clock));
+                    if items.len() == filter.limit {
+                        return Ok(Page { items, cursor: Some(cursor(entry)) });
+                    }
+                }
+                match entries.last() {
+                    Some(last) if entries.len() == FETCH_PAGE => range = range.after(last),
+                    _ => break,
+                }
+            }
+        }
+        Ok(Page { items, cursor: None })
+    }
+
+    async fn of_session(&self, session: &Id) -> Result<Vec<Task>> {
+        let entries = self.scan_all(index::owned_in(session.as_str(), Table::Task)).await?;
+        let keys: Vec<String> = entries.iter().map(|e| e.key().to_owned()).collect();
+        let (_, clock) = self.now().await?;
+        let records = self.get_all::<TaskRecord>(&keys).await?;
+        Ok(keys.into_iter().zip(records).filter_map(|(key, r)| Some(task(key, r?, &clock))).collect())
+    }
+}
