@@ -1,0 +1,4 @@
+//! The machine in memory against the contract.
+#![allow(clippy::unwrap_used)]
+
+mod differential;
