@@ -21,7 +21,7 @@ pub(super) fn request<R: Rows>(step: &mut Step<'_, R>, body: RequestApproval) ->
         let status = step.get::<ApprovalRecord>(&known.key)?.map_or(ApprovalStatus::Expired, |a| a.status);
         return Ok(ApprovalRef { key: known.key, status, duplicate: true, consumed: false });
     }
-    let key = step.free_key::<ApprovalRecord>(&body.id)?;
+    let key = step.free_key::<ApprovalRecord>(&body.id, |a| &a.id)?;
     let session = match &step.call.actor {
         Actor::Session(id) => Some(id.clone()),
         Actor::Human(_) | Actor::System => None,

@@ -33,7 +33,7 @@ fn create_one<R: Rows>(step: &mut Step<'_, R>, new: NewTask, created_by: &str) -
         }
         return Ok(CreatedTask { key: known.key, duplicate: true });
     }
-    let key = step.free_key::<TaskRecord>(&new.id)?;
+    let key = step.free_key::<TaskRecord>(&new.id, |t| &t.id)?;
     let task = TaskRecord {
         id: new.id,
         title: new.title,
