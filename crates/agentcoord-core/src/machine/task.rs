@@ -80,7 +80,7 @@ pub(super) fn claim<R: Rows>(step: &mut Step<'_, R>, body: ClaimTask) -> Ruled<C
     capabilities.sort();
     if let Some(typed) = &body.id {
         let (key, task) = step.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id)?;
-        if let Some(holder) = task.name {
+        if let Some(holder) = holder(&task) {
             return Err(Refusal::Held { noun: Noun::Task, id: key, holder }.into());
         }
         expect(&key, task.status, TaskStatus::Pending)?;
@@ -311,9 +311,14 @@ fn owned<R: Rows>(step: &mut Step<'_, R>, typed: &str, token: crate::ids::Token)
     let acting = step.acting()?;
     let (key, task) = step.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id)?;
     if task.token != Some(token) || task.session.as_ref() != Some(&acting.id) {
-        return Err(Refusal::Stale { noun: Noun::Task, id: key, owner: task.name, current: task.token }.into());
+        return Err(Refusal::Stale { noun: Noun::Task, id: key, owner: holder(&task), current: task.token }.into());
     }
     Ok((key, task))
+}
+
+/// Who has a task. A finished one keeps the name of whoever had it last, but nobody has it.
+fn holder(task: &TaskRecord) -> Option<String> {
+    task.session.as_ref().and(task.name.clone())
 }
 
 fn expect(key: &str, actual: TaskStatus, expected: TaskStatus) -> Ruled<()> {
