@@ -358,6 +358,9 @@ pub(super) fn extend<R: Rows>(step: &mut Step<'_, R>, body: ExtendTask) -> Ruled
 
 pub(super) fn complete<R: Rows>(step: &mut Step<'_, R>, body: CompleteTask) -> Ruled<TaskChanged> {
     let (key, mut task) = owned(step, &body.key, body.token)?;
+    if task.id != body.id {
+        return Err(Refusal::NotFound { noun: Noun::Task, id: body.id.as_str().to_owned() }.into());
+    }
     finish(step, &mut task, TaskStatus::Completed);
     task.has_result = body.has_result.then_some(true);
     step.put(&key, &task)?;
