@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{RequestNo, Token};
+use crate::ids::{Epoch, RequestNo, Token};
 
 /// The result of every call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -146,6 +146,14 @@ pub enum Error {
         #[source]
         source: Option<BoxError>,
     },
+    /// The store is in another epoch than the caller believes, or closed for a switch; nothing was written.
+    #[error("the store is not in epoch {epoch} any more: {reason}")]
+    Fenced {
+        /// The epoch of the caller.
+        epoch: Epoch,
+        /// What was found instead.
+        reason: String,
+    },
     /// The operation was sent and no answer came.
     #[error("request {request} was sent but its outcome is unknown")]
     OutcomeUnknown {
@@ -205,7 +213,7 @@ impl Error {
     #[must_use]
     pub fn disposition(&self) -> Disposition {
         match self {
-            Self::Unavailable { .. } => Disposition::Unavailable,
+            Self::Unavailable { .. } | Self::Fenced { .. } => Disposition::Unavailable,
             Self::OutcomeUnknown { .. } => Disposition::OutcomeUnknown,
             Self::NotFound { .. }
             | Self::Invalid { .. }

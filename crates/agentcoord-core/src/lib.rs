@@ -18,6 +18,8 @@ pub mod machine;
 pub mod memory;
 pub mod op;
 pub mod record;
+pub mod script;
+pub mod snapshot;
 pub mod store;
 pub mod table;
 pub mod task;

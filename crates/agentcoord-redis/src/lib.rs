@@ -1,1 +1,19 @@
-//! agentcoord-redis
+//! AgentCoord on Redis or Valkey: runs the Lua scripts of `agentcoord-core` and carries its reads.
+//!
+//! This crate decides nothing about locks, tasks or agents: it builds keys, calls a script, decodes the reply. It never
+//! sends a mutation twice by itself: after an [`OutcomeUnknown`](agentcoord_core::Error::OutcomeUnknown) the caller asks
+//! again under the same request number, or not at all.
+
+mod config;
+mod connection;
+mod engine;
+mod error;
+mod keys;
+mod namespace;
+mod wakes;
+
+pub use config::{Deadlines, RedisUrl};
+pub use connection::Admission;
+pub use engine::RedisEngine;
+pub use namespace::{Meta, Role, Sighting, Survey, found, look_for, raise, survey};
+pub use wakes::RedisWakes;

@@ -1,1 +1,50 @@
-//! agentcoord
+//! File locks, agents, tasks, board, approvals and audit for many AI agents and a few people on one code base.
+//!
+//! One engine serves a workspace at any time: Redis, or an embedded file when there is no Redis. Which one is a single
+//! durable decision of the host, so that no two processes ever lock the same file in two places.
+//!
+//! Start with [`CoordinationClient::session`].
+//!
+//! ```no_run
+//! # async fn example() -> agentcoord::Result<()> {
+//! use agentcoord::CoordinationClient;
+//!
+//! let coord = CoordinationClient::session("Engineer", "Agent-1").await?;
+//! if let Some(task) = coord.claim_task(["backend"]).await? {
+//!     let lock = coord.lock_file("backend/main.py").intent(task.title()).await?;
+//!     // Safe to edit here.
+//!     lock.release().await?;
+//!     task.complete(None).await?;
+//! }
+//! coord.close().await
+//! # }
+//! ```
+
+mod approval;
+pub mod audit;
+mod background;
+mod board;
+mod client;
+mod config;
+mod connection;
+mod decide;
+mod host;
+mod lock;
+mod news;
+mod requests;
+mod task;
+mod wait;
+mod workspace;
+
+pub use agentcoord_core as core;
+pub use agentcoord_core::{Disposition, Error, Noun, Result, Store};
+pub use agentcoord_fs::process;
+pub use approval::{Approval, ApprovalBuilder, Decision};
+pub use board::ThreadBuilder;
+pub use client::{CoordinationClient, SessionBuilder};
+pub use config::{BackendChoice, Config, DEFAULT_REDIS_URL, Durability};
+pub use connection::Connection;
+pub use host::{Opened, Serving, Style, machine_name};
+pub use lock::{FileLock, LockBuilder};
+pub use task::{ClaimBuilder, Task};
+pub use workspace::{Workspace, lock_path};

@@ -1,0 +1,638 @@
+-- prelude: the frame of every step, the same as src/machine/step.rs: fence, replay, clock, reaping, commit.
+--
+-- Records are read once, changed in memory and written at the end, so a refusal or an error before the commit writes
+-- nothing. Redis does not roll a script back: whatever can fail is tried before the first write.
+
+local META, HOT, INDEX, EVENTS, ROOT = unpack(KEYS)
+local EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, BODY =
+    unpack(ARGV, 1, 12)
+local FIRST_BLOB = 13
+
+-- The numbers of src/limits.rs; a test compares them.
+local OFFER = 2000
+local MAX_CRASHES = 3
+local KEY_TTL = 86400000
+local REPLAY_TTL = 3600000
+local REPLAY_WINDOW = 256
+local EVENT_WINDOW = 100000
+local REAP_PER_STEP = 8
+local WORK_PER_STEP = 64
+local SHORT_ID = 8
+local WALL_STEP_LIMIT = 15000
+local NEVER = 9007199254740991
+
+-- Arguments that one redis.call may get from unpack.
+local CHUNK = 1000
+-- How often the event log is trimmed, in csn.
+local TRIM_EVERY = 256
+-- Fencing tokens: epoch * 2^36 + sequence, below 2^53.
+local TOKEN_SEQUENCES = 68719476736
+local TOKEN_EPOCHS = 131072
+
+-- Tables in the order in which events list them, and those that live in the hot hash.
+local TABLES = {
+    agent = 1, session = 2, pulse = 3, lock = 4, lock_ticket = 5, task = 6, task_ticket = 7, thread = 8, message = 9,
+    approval = 10, audit = 11, key = 12, client = 13, ring = 14,
+}
+local HOT_TABLES = {pulse = true, ring = true}
+
+local request = tonumber(REQUEST)
+local state, now, wall
+local touched, delta, wakes, settled = {}, {}, {}, 0
+local index_is_sound = false
+
+-- What a table's records derive: entries(key, record, enter) and count(record, counts, sign). Filled by the rules.
+local derive = {}
+-- Settles at most so many due items. Set by the rules.
+local reap
+
+-- A number as text. Lua itself prints 14 digits only.
+local function text(number)
+    return string.format('%.0f', number)
+end
+
+-- A number as an index part: byte order is number order.
+local function pad(number)
+    return string.format('%016.0f', number)
+end
+
+-- Whether a sorts before b by bytes; Lua's own comparison follows the server's locale.
+local function before(a, b)
+    for i = 1, math.min(#a, #b) do
+        local x, y = string.byte(a, i), string.byte(b, i)
+        if x ~= y then
+            return x < y
+        end
+    end
+    return #a < #b
+end
+
+local function copy(record)
+    if not record then
+        return nil
+    end
+    local twin = {}
+    for field, value in pairs(record) do
+        twin[field] = value
+    end
+    return twin
+end
+
+-- Whether two values are equal in all their parts. Packed bytes cannot tell: the order of fields in them is free.
+local function same(a, b)
+    if type(a) ~= 'table' or type(b) ~= 'table' then
+        return a == b
+    end
+    for field, value in pairs(a) do
+        if not same(value, b[field]) then
+            return false
+        end
+    end
+    for field in pairs(b) do
+        if a[field] == nil then
+            return false
+        end
+    end
+    return true
+end
+
+local function contains(list, value)
+    for _, item in ipairs(list) do
+        if item == value then
+            return true
+        end
+    end
+    return false
+end
+
+-- Ends the step without writing.
+local function refuse(refusal)
+    error({refusal = refusal})
+end
+
+local function forbid(policy)
+    refuse({policy = {policy = policy}})
+end
+
+-- Ends the step with an error reply; nothing may have been written.
+local function fail(message, key)
+    error({failure = message .. ' [' .. key .. ']'})
+end
+
+-- Calls Redis; a failure names the key.
+local function ask(command, key, ...)
+    local answer = redis.pcall(command, key, ...)
+    if type(answer) == 'table' and answer.err then
+        fail(answer.err, key)
+    end
+    return answer
+end
+
+local function unpack_record(bytes, name)
+    local ok, record = pcall(cmsgpack.unpack, bytes)
+    if not ok or type(record) ~= 'table' then
+        fail('CORRUPT a stored record is unreadable', name)
+    end
+    return record
+end
+
+local function stored(kind, key)
+    return ROOT .. ':' .. kind .. ':' .. key
+end
+
+local function slot_of(kind, key)
+    return kind .. '\0' .. key
+end
+
+-- Notes a record as it is stored; `bytes` false: there is none.
+local function note(kind, key, bytes)
+    local record = nil
+    if bytes then
+        record = unpack_record(bytes, stored(kind, key))
+    end
+    local slot = {kind = kind, key = key, before = record, after = record, dirty = false}
+    touched[slot_of(kind, key)] = slot
+    return slot
+end
+
+local function touch(kind, key)
+    local slot = touched[slot_of(kind, key)]
+    if slot then
+        return slot
+    end
+    if HOT_TABLES[kind] then
+        return note(kind, key, ask('HGET', HOT, kind .. '/' .. key))
+    end
+    return note(kind, key, ask('GET', stored(kind, key)))
+end
+
+-- A record as it stands with the changes of this step; a copy, so that only put changes it.
+local function get(kind, key)
+    return copy(touch(kind, key).after)
+end
+
+local function change(slot, record)
+    local function account(side, sign)
+        local rule = derive[slot.kind]
+        if not side or not rule then
+            return
+        end
+        rule.entries(slot.key, side, function(...)
+            local entry = table.concat({...}, '\0')
+            delta[entry] = (delta[entry] or 0) + sign
+        end)
+        if rule.count then
+            rule.count(side, state.counts, sign)
+        end
+    end
+    account(slot.after, -1)
+    account(record, 1)
+    slot.after = copy(record)
+    slot.dirty = true
+end
+
+local function put(kind, key, record)
+    change(touch(kind, key), record)
+end
+
+-- Puts a record whose key was made in this step, which needs no look at the store.
+local function insert(kind, key, record)
+    change(touched[slot_of(kind, key)] or note(kind, key, false), record)
+end
+
+local function delete(kind, key)
+    change(touch(kind, key), nil)
+end
+
+-- The range of all entries that begin with these parts and have at least one part more.
+local function under(...)
+    local prefix = table.concat({...}, '\0')
+    return prefix .. '\0', prefix .. '\1'
+end
+
+local function parts(entry)
+    local list, from = {}, 1
+    while true do
+        local at = string.find(entry, '\0', from, true)
+        if not at then
+            list[#list + 1] = string.sub(entry, from)
+            return list
+        end
+        list[#list + 1] = string.sub(entry, from, at - 1)
+        from = at + 1
+    end
+end
+
+-- Index entries from `from` on and before `to`, in order, as they stand with the changes of this step; each as its parts.
+local function scan(from, to, limit)
+    if limit <= 0 then
+        return {}
+    end
+    local added, removed = {}, 0
+    for entry, sign in pairs(delta) do
+        if sign ~= 0 and not before(entry, from) and before(entry, to) then
+            if sign > 0 then
+                added[#added + 1] = entry
+            else
+                removed = removed + 1
+            end
+        end
+    end
+    local found = ask('ZRANGEBYLEX', INDEX, '[' .. from, '(' .. to, 'LIMIT', 0, limit + removed)
+    index_is_sound = true
+    local entries = added
+    for _, entry in ipairs(found) do
+        if (delta[entry] or 0) == 0 then
+            entries[#entries + 1] = entry
+        end
+    end
+    table.sort(entries, before)
+    local list = {}
+    for i = 1, math.min(limit, #entries) do
+        list[i] = parts(entries[i])
+    end
+    return list
+end
+
+-- Records a sign of life.
+local function pulse(session, progress)
+    local record = get('pulse', session) or {beat = now, progress = now}
+    record.beat = now
+    if progress then
+        record.progress = now
+    end
+    put('pulse', session, record)
+end
+
+-- Whether a session has neither ended nor outlived its time.
+local function is_live(id, session)
+    if session.ended_at then
+        return false
+    end
+    local last = get('pulse', id)
+    return (last and last.beat or 0) + session.ttl > now
+end
+
+local function stale_session(id)
+    refuse({stale = {noun = 'session', id = id}})
+end
+
+-- The acting session, live or else refused. Unlike acting() this is no sign of life.
+local function live_actor()
+    if ACTOR ~= 'session' then
+        forbid('no_session')
+    end
+    local session = get('session', ACTOR_NAME)
+    if not session or not is_live(ACTOR_NAME, session) then
+        stale_session(ACTOR_NAME)
+    end
+    return {id = ACTOR_NAME, session = session}
+end
+
+-- The acting session. It must be live; being here is its sign of life and its progress.
+local function acting()
+    local actor = live_actor()
+    pulse(actor.id, true)
+    return actor
+end
+
+-- How the actor is named in records.
+local function principal()
+    if ACTOR == 'session' then
+        return 'agent:' .. acting().session.name
+    elseif ACTOR == 'human' then
+        return 'human:' .. ACTOR_NAME
+    end
+    return 'system'
+end
+
+local function agent_of(actor)
+    local key = actor.session.agent
+    local record = get('agent', key)
+    if not record then
+        refuse({not_found = {noun = 'agent', id = key}})
+    end
+    return record
+end
+
+-- The key and record whose id begins with what was typed, when it is at least a short id long.
+local function resolve(kind, typed)
+    typed = string.lower((string.gsub(typed, '-', '')))
+    for length = SHORT_ID, math.min(#typed, 2 * SHORT_ID) do
+        local key = string.sub(typed, 1, length)
+        local record = get(kind, key)
+        if record and string.sub(record.id, 1, #typed) == typed then
+            return key, record
+        end
+    end
+    refuse({not_found = {noun = kind, id = typed}})
+end
+
+-- The shortest free key for a new record.
+local function free_key(kind, id)
+    for length = SHORT_ID, 2 * SHORT_ID do
+        local key = string.sub(id, 1, length)
+        if not touch(kind, key).after then
+            return key
+        end
+    end
+    forbid('id_taken')
+end
+
+local function next_seq()
+    state.seq = state.seq + 1
+    return state.seq
+end
+
+local function next_token()
+    state.token = state.token + 1
+    local epoch = tonumber(EPOCH)
+    if state.token >= TOKEN_SEQUENCES or epoch >= TOKEN_EPOCHS then
+        forbid('exhausted')
+    end
+    return epoch * TOKEN_SEQUENCES + state.token
+end
+
+-- Names a ticket or approval whose waiters must look again.
+local function wake(topic)
+    wakes[#wakes + 1] = topic
+end
+
+local function ticket_of(number)
+    return CLIENT .. '-' .. text(number)
+end
+
+local function ring_key(number)
+    return CLIENT .. '/' .. text(number % REPLAY_WINDOW)
+end
+
+-- The wall time at which a lease time will be reached, if clocks run evenly; for people only.
+local function wall_at(lease)
+    return math.max(0, state.clock.wall + lease - state.clock.now)
+end
+
+-- Due entries up to now, at most `limit`, as {table, key}.
+local function due(limit)
+    local items = {}
+    local function take(index, up_to)
+        for _, entry in ipairs(scan(index .. '\0', index .. '\0' .. pad(up_to + 1), limit - #items)) do
+            if #entry == 4 and TABLES[entry[3]] then
+                items[#items + 1] = {entry[3], entry[4]}
+            end
+        end
+    end
+    if state.next_due <= now then
+        take('due', now)
+    end
+    if state.next_calendar <= wall then
+        take('cal', wall)
+    end
+    return items
+end
+
+-- Moves the lease clock to a new reading; it never goes back. See src/time.rs.
+local function move_clock(clock)
+    local boot = tonumber(BOOT_MS)
+    local passed
+    if clock.boot_id == BOOT_ID then
+        passed = math.max(0, boot - clock.boot)
+        boot = math.max(boot, clock.boot)
+    else
+        passed = math.min(WALL_STEP_LIMIT, math.max(0, wall - clock.wall))
+    end
+    return {now = clock.now + passed, wall = wall, boot_id = BOOT_ID, boot = boot}
+end
+
+local function first_state()
+    return {
+        csn = 0, token = 0, seq = 0, audit = 0, next_due = NEVER, next_calendar = NEVER,
+        clock = {now = 0, wall = 0, boot_id = '', boot = 0},
+        counts = {
+            blocked = 0, scheduled = 0, pending = 0, claimed = 0, in_progress = 0, completed = 0, failed = 0,
+            cancelled = 0, dead = 0, sessions = 0, locks = 0, lock_waiters = 0, task_waiters = 0, threads = 0,
+            approvals = 0,
+        },
+    }
+end
+
+-- Checks the fence and reads what almost every step needs. Returns the answer when the caller is fenced out.
+local function begin()
+    local epoch, instance, closed, frozen =
+        unpack(ask('HMGET', META, 'epoch', 'instance', 'closed', 'freeze_wall'))
+    if epoch ~= EPOCH or instance ~= INSTANCE or closed == '1' then
+        return cmsgpack.pack({
+            fenced = {epoch = tonumber(epoch or '0'), instance = instance or '', closed = closed == '1'},
+        })
+    end
+    local fields = {'state', 'ring/' .. ring_key(request)}
+    if ACTOR == 'session' then
+        fields[3] = 'pulse/' .. ACTOR_NAME
+    end
+    local hot = ask('HMGET', HOT, unpack(fields))
+    if frozen then
+        wall = tonumber(frozen)
+    else
+        local time = redis.call('TIME')
+        wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    end
+    state = hot[1] and unpack_record(hot[1], HOT) or first_state()
+    state.clock = move_clock(state.clock)
+    now = state.clock.now
+    note('ring', ring_key(request), hot[2])
+    if ACTOR == 'session' then
+        note('pulse', ACTOR_NAME, hot[3])
+    end
+end
+
+-- The stored answer when this request was made before.
+local function replay()
+    local slot = get('ring', ring_key(request))
+    if not slot or slot.request < request then
+        return nil
+    end
+    if slot.request > request or slot.answer == '' then
+        refuse({too_old = {request = request}})
+    end
+    if slot.digest ~= DIGEST then
+        refuse({reused = {request = request}})
+    end
+    return slot.answer
+end
+
+-- Keeps the answer in the request's slot, and the slots alive.
+local function remember(answer)
+    put('ring', ring_key(request), {request = request, digest = DIGEST, answer = answer})
+    local client = get('client', CLIENT)
+    if (client and client.expires or 0) < now + REPLAY_TTL then
+        put('client', CLIENT, {expires = now + 2 * REPLAY_TTL})
+    end
+end
+
+-- Keeps next_due and next_calendar at or below the first entry of their index.
+local function move_hints()
+    local function moved(index, hint, time)
+        local from, to = under(index)
+        if hint <= time then
+            local first = scan(from, to, 1)[1]
+            return first and tonumber(first[2]) or NEVER
+        end
+        for entry, sign in pairs(delta) do
+            if sign > 0 and string.sub(entry, 1, #from) == from then
+                hint = math.min(hint, tonumber(parts(entry)[2]))
+            end
+        end
+        return hint
+    end
+    state.next_due = moved('due', state.next_due, now)
+    state.next_calendar = moved('cal', state.next_calendar, wall)
+end
+
+-- The touched records that differ from what is stored, in the order in which events list them.
+local function changes()
+    local list = {}
+    for _, slot in pairs(touched) do
+        if slot.dirty and not same(slot.before, slot.after) then
+            list[#list + 1] = slot
+        end
+    end
+    table.sort(list, function(a, b)
+        if a.kind ~= b.kind then
+            return TABLES[a.kind] < TABLES[b.kind]
+        end
+        return before(a.key, b.key)
+    end)
+    return list
+end
+
+local function only_pulses(list)
+    for _, slot in ipairs(list) do
+        if slot.kind ~= 'pulse' then
+            return false
+        end
+    end
+    return true
+end
+
+-- Calls a command that takes any number of arguments, in bounded portions.
+local function call_many(command, key, arguments)
+    for from = 1, #arguments, CHUNK do
+        redis.call(command, key, unpack(arguments, from, math.min(from + CHUNK - 1, #arguments)))
+    end
+end
+
+local function append_event(images)
+    local actor = ACTOR
+    if ACTOR ~= 'system' then
+        actor = {[ACTOR] = ACTOR_NAME}
+    end
+    local event = cmsgpack.pack({
+        csn = state.csn, at = wall, client = CLIENT, request = request, actor = actor, verb = VERB, wakes = wakes,
+        images = images,
+    })
+    ask('XADD', EVENTS, text(state.csn) .. '-0', 'e', event)
+    if state.csn % TRIM_EVERY == 0 and state.csn > EVENT_WINDOW then
+        redis.call('XTRIM', EVENTS, 'MINID', '~', text(state.csn - EVENT_WINDOW) .. '-0')
+    end
+end
+
+-- Publishing is a hint and may be forbidden to this user: it never fails the step.
+local function publish()
+    for _, topic in ipairs(wakes) do
+        local dash = string.find(topic, '-', 1, true)
+        local channel = topic
+        if dash and not string.find(topic, '/', 1, true) then
+            channel = string.sub(topic, 1, dash - 1)
+        end
+        redis.pcall('PUBLISH', WAKE_PREFIX .. channel, topic)
+    end
+end
+
+-- Writes everything and returns the packed answer. Appends an event when a record other than a pulse has changed.
+local function commit(reply)
+    local changed = not only_pulses(changes())
+    if changed then
+        state.csn = state.csn + 1
+    end
+    local answer = cmsgpack.pack({done = {csn = state.csn, reply = reply}})
+    if changed then
+        remember(answer)
+    end
+    move_hints()
+    local images, hot, gone = {}, {'state', cmsgpack.pack(state)}, {}
+    local list = changes()
+    for _, slot in ipairs(list) do
+        slot.bytes = slot.after and cmsgpack.pack(slot.after) or ''
+        if slot.kind ~= 'pulse' then
+            images[#images + 1] = {table = slot.kind, key = slot.key, record = slot.bytes}
+        end
+        if HOT_TABLES[slot.kind] then
+            local field = slot.kind .. '/' .. slot.key
+            if slot.after then
+                hot[#hot + 1] = field
+                hot[#hot + 1] = slot.bytes
+            else
+                gone[#gone + 1] = field
+            end
+        end
+    end
+    local entered, removed = {}, {}
+    for entry, sign in pairs(delta) do
+        if sign > 0 then
+            entered[#entered + 1] = 0
+            entered[#entered + 1] = entry
+        elseif sign < 0 then
+            removed[#removed + 1] = entry
+        end
+    end
+    if not index_is_sound and #entered + #removed > 0 then
+        ask('ZCARD', INDEX)
+    end
+    -- From here on everything is written. The event comes first: it is the only write that can still be refused.
+    if changed then
+        append_event(images)
+    end
+    for _, slot in ipairs(list) do
+        if not HOT_TABLES[slot.kind] then
+            if slot.after then
+                redis.call('SET', stored(slot.kind, slot.key), slot.bytes)
+            else
+                redis.call('DEL', stored(slot.kind, slot.key))
+            end
+        end
+    end
+    if changed then
+        for at = FIRST_BLOB, #ARGV - 1, 2 do
+            redis.call('SET', stored('blob', ARGV[at]), ARGV[at + 1])
+        end
+    end
+    call_many('ZADD', INDEX, entered)
+    call_many('ZREM', INDEX, removed)
+    call_many('HSET', HOT, hot)
+    call_many('HDEL', HOT, gone)
+    publish()
+    return answer
+end
+
+-- Runs a verb as one step. A refusal is an answer too, and then nothing was written.
+local function step(verb)
+    local ok, result = pcall(function()
+        local answer = begin() or replay()
+        if answer then
+            return answer
+        end
+        reap(REAP_PER_STEP)
+        return commit(verb(cmsgpack.unpack(BODY)))
+    end)
+    if ok then
+        return result
+    end
+    if type(result) == 'table' and result.refusal then
+        return cmsgpack.pack({refused = result.refusal})
+    end
+    local message = type(result) == 'table' and result.failure or result
+    -- An error reply of Redis begins with its code, which must stay first; an error of Lua gets one.
+    if string.find(message, '^%u+ ') then
+        error({err = message})
+    end
+    error(message, 0)
+end

@@ -1,0 +1,326 @@
+//! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
+//!
+//! A script is the text of `lua/prelude.lua`, `lua/rules.lua` and `lua/<noun>/<verb>.lua`, one after the other. It gets
+//! `KEYS` = meta, hot, index, events, root, and `ARGV` as the first lines of the prelude name them.
+
+/// The frame of every step, the same as `machine/step.rs`.
+const PRELUDE: &str = include_str!("../lua/prelude.lua");
+/// What several verbs and the reaping share.
+const RULES: &str = include_str!("../lua/rules.lua");
+
+/// The script that writes a namespace's meta record when there is none.
+pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
+/// The script that raises a namespace's epoch by compare-and-set.
+pub const RAISE: &str = include_str!("../lua/namespace/raise.lua");
+
+/// The script of one verb.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    /// `noun/verb`, as in [`Verb::NAME`](crate::op::Verb::NAME).
+    pub name: &'static str,
+    /// Whether it may run when the server is out of memory: what gives things back must not fail then.
+    pub allow_oom: bool,
+    body: &'static str,
+}
+
+impl Script {
+    /// The script's whole text.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let first_line = if self.allow_oom { "#!lua flags=allow-oom\n" } else { "#!lua\n" };
+        [first_line, PRELUDE, RULES, self.body].concat()
+    }
+
+    /// The script of a verb.
+    #[must_use]
+    pub fn of(verb: &str) -> Option<&'static Self> {
+        ALL.iter().find(|script| script.name == verb)
+    }
+}
+
+macro_rules! scripts {
+    ($($name:literal $(($flag:ident))?),+ $(,)?) => {
+        /// The scripts of all verbs.
+        pub const ALL: &[Script] = &[$(Script {
+            name: $name,
+            allow_oom: scripts!(@ $($flag)?),
+            body: include_str!(concat!("../lua/", $name, ".lua")),
+        }),+];
+    };
+    (@ allow_oom) => { true };
+    (@) => { false };
+}
+
+scripts! {
+    "agent/register",
+    "agent/heartbeat" (allow_oom),
+    "agent/update",
+    "agent/deregister" (allow_oom),
+    "agent/tick" (allow_oom),
+    "lock/acquire",
+    "lock/confirm",
+    "lock/renew",
+    "lock/release" (allow_oom),
+    "lock/withdraw",
+    "task/create",
+    "task/claim",
+    "task/confirm",
+    "task/withdraw",
+    "task/start",
+    "task/progress",
+    "task/extend",
+    "task/complete" (allow_oom),
+    "task/fail" (allow_oom),
+    "task/release" (allow_oom),
+    "board/open",
+    "board/post",
+    "board/resolve",
+    "approval/request",
+    "approval/vote",
+    "approval/cancel",
+    "approval/consume",
+    "audit/append",
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use serde::de::{DeserializeOwned, Deserializer, Visitor, value::Error as Captured};
+    use serde::forward_to_deserialize_any;
+
+    use super::*;
+    use crate::op::Verb;
+    use crate::{agent as a, approval as p, audit as u, board as b, limits, lock as l, record, task as t, time};
+
+    /// A deserializer that only notes which fields a struct asks for.
+    struct Fields<'a>(&'a mut Vec<&'static str>);
+
+    impl<'de> Deserializer<'de> for Fields<'_> {
+        type Error = Captured;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _name: &'static str,
+            fields: &'static [&'static str],
+            _visitor: V,
+        ) -> Result<V::Value, Captured> {
+            self.0.extend(fields);
+            Err(serde::de::Error::custom("only the names were wanted"))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Captured> {
+            Err(serde::de::Error::custom("not a struct"))
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
+        let mut fields = Vec::new();
+        let captured = T::deserialize(Fields(&mut fields));
+        assert!(captured.is_err());
+        fields
+    }
+
+    /// Every verb with the fields of its body.
+    fn verbs() -> Vec<(&'static str, Vec<&'static str>)> {
+        macro_rules! list {
+            ($($verb:ty),+ $(,)?) => { vec![$((<$verb>::NAME, fields_of::<$verb>())),+] };
+        }
+        list![
+            a::Register,
+            a::Heartbeat,
+            a::UpdateAgent,
+            a::Deregister,
+            a::Tick,
+            l::AcquireLock,
+            l::ConfirmLock,
+            l::RenewLock,
+            l::ReleaseLock,
+            l::WithdrawLock,
+            t::CreateTasks,
+            t::ClaimTask,
+            t::ConfirmTask,
+            t::WithdrawTask,
+            t::StartTask,
+            t::ProgressTask,
+            t::ExtendTask,
+            t::CompleteTask,
+            t::FailTask,
+            t::ReleaseTask,
+            b::OpenThread,
+            b::PostMessage,
+            b::ResolveThread,
+            p::RequestApproval,
+            p::CastVote,
+            p::CancelApproval,
+            p::ConsumeApproval,
+            u::AppendAudit,
+        ]
+    }
+
+    fn files() -> Vec<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("lua");
+        let mut names = Vec::new();
+        for noun in std::fs::read_dir(&root).expect("lua/").map(|e| e.expect("an entry").path()) {
+            if !noun.is_dir() || noun.ends_with("namespace") {
+                continue;
+            }
+            for file in std::fs::read_dir(&noun).expect("a noun").map(|e| e.expect("an entry").path()) {
+                let relative = file.strip_prefix(&root).expect("below lua/").with_extension("");
+                names.push(relative.to_str().expect("ASCII").to_owned());
+            }
+        }
+        names
+    }
+
+    /// The fields that the header line `-- op {a, b}` lists.
+    fn header_fields(script: &Script) -> Vec<&'static str> {
+        let line = script.body.lines().find_map(|line| line.strip_prefix("-- op {")).expect("a line `-- op {..}`");
+        line.trim_end_matches('}').split(", ").filter(|f| !f.is_empty()).collect()
+    }
+
+    fn identifiers(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty())
+    }
+
+    #[test]
+    fn every_file_and_every_verb_has_its_script_and_no_other() {
+        let scripts: BTreeSet<String> = ALL.iter().map(|s| s.name.to_owned()).collect();
+        let files: BTreeSet<String> = files().into_iter().collect();
+        let verbs: BTreeSet<String> = verbs().into_iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(scripts, files);
+        assert_eq!(scripts, verbs);
+        assert_eq!(scripts.len(), ALL.len());
+    }
+
+    #[test]
+    fn the_machine_knows_every_script() {
+        let call = |verb| crate::op::Call {
+            verb,
+            epoch: crate::ids::Epoch(1),
+            client: crate::ids::Id::random(),
+            request: crate::ids::RequestNo(1),
+            actor: crate::op::Actor::System,
+            digest: String::new(),
+            body: vec![0xc1],
+            blobs: Vec::new(),
+        };
+        let reading = time::Reading { wall: 1, boot_id: "boot".into(), boot: 1 };
+        for script in ALL {
+            let mut rows = crate::memory::MemoryRows::default();
+            let error = crate::machine::run(&mut rows, &call(script.name), &reading).expect_err("an unreadable body");
+            assert!(matches!(error, crate::Error::Corrupt { .. }), "{}: {error}", script.name);
+        }
+    }
+
+    #[test]
+    fn header_lists_the_fields_that_travel_and_the_body_uses_no_others() {
+        for (name, fields) in verbs() {
+            let script = Script::of(name).expect(name);
+            assert_eq!(header_fields(script), fields, "{name}");
+            for (at, _) in script.body.match_indices("op.") {
+                let word_before = script.body[..at].chars().next_back().is_some_and(|c| c.is_ascii_alphanumeric());
+                let used = identifiers(&script.body[at + 3..]).next().unwrap_or_default();
+                assert!(word_before || fields.contains(&used), "{name} uses op.{used}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_header_says_what_the_script_does_and_returns() {
+        for script in ALL {
+            assert!(script.body.starts_with(&format!("-- {}: ", script.name)), "{}", script.name);
+            assert!(script.body.lines().any(|l| l.starts_with("-- returns ")), "{}", script.name);
+        }
+    }
+
+    #[test]
+    fn bodies_take_keys_and_arguments_by_name_only() {
+        for text in ALL.iter().map(|s| s.body).chain([RULES]) {
+            for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
+                assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
+            }
+        }
+        for text in [PRELUDE, RULES, FOUND, RAISE] {
+            for forbidden in ["KEYS[", "'KEYS'", "'SCAN'", "cjson", "tostring"] {
+                assert!(!text.contains(forbidden), "{forbidden}");
+            }
+        }
+    }
+
+    #[test]
+    fn scripts_are_ascii_and_begin_with_their_flags() {
+        for script in ALL {
+            let source = script.source();
+            assert!(source.is_ascii(), "{}", script.name);
+            let gives_back = ["heartbeat", "release", "complete", "fail", "deregister", "tick"];
+            let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
+            assert_eq!(source.starts_with("#!lua flags=allow-oom\n"), expected, "{}", script.name);
+            assert!(expected || source.starts_with("#!lua\n"), "{}", script.name);
+        }
+    }
+
+    #[test]
+    fn limits_are_those_of_the_machine() {
+        let session_id = crate::ids::SHORT_ID as u64;
+        for (name, value) in [
+            ("OFFER", limits::OFFER),
+            ("MAX_CRASHES", limits::MAX_CRASHES.into()),
+            ("KEY_TTL", limits::KEY_TTL),
+            ("REPLAY_TTL", limits::REPLAY_TTL),
+            ("REPLAY_WINDOW", limits::REPLAY_WINDOW),
+            ("EVENT_WINDOW", limits::EVENT_WINDOW),
+            ("REAP_PER_STEP", limits::REAP_PER_STEP as u64),
+            ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
+            ("SHORT_ID", session_id),
+            ("WALL_STEP_LIMIT", time::WALL_STEP_LIMIT),
+            ("NEVER", record::NEVER),
+            ("TOKEN_SEQUENCES", 1 << crate::ids::TOKEN_SEQUENCE_BITS),
+            ("TOKEN_EPOCHS", crate::ids::TOKEN_LIMIT >> crate::ids::TOKEN_SEQUENCE_BITS),
+        ] {
+            assert!(PRELUDE.contains(&format!("\nlocal {name} = {value}\n")), "{name}");
+        }
+    }
+
+    /// A check of the text, not a parser: it knows declarations, and assignments that stand outside of braces.
+    #[test]
+    fn scripts_assign_to_declared_locals_only() {
+        for script in ALL {
+            let source = script.source();
+            let mut declared: BTreeSet<&str> = BTreeSet::new();
+            let mut depth = 0i32;
+            for line in source.lines().map(|l| l.split("--").next().unwrap_or_default()) {
+                let inside = depth;
+                depth += line.matches('{').count() as i32 - line.matches('}').count() as i32;
+                let statement = line.trim();
+                if let Some(rest) = statement.strip_prefix("local function ").or(statement.strip_prefix("local ")) {
+                    declared.extend(identifiers(rest.split(" = ").next().unwrap_or_default()));
+                    continue;
+                }
+                if let Some(name) = statement.strip_prefix("function ") {
+                    let (table, _) = name.split_once('.').unwrap_or_else(|| panic!("global function {name}"));
+                    assert!(declared.contains(table), "{}: {statement}", script.name);
+                    declared.extend(identifiers(name));
+                    continue;
+                }
+                if let Some((_, parameters)) = statement.split_once("function(") {
+                    declared.extend(identifiers(parameters.split(')').next().unwrap_or_default()));
+                }
+                let Some((target, _)) = statement.split_once(" = ") else { continue };
+                let plain = target.split(", ").all(|t| t.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+                if inside == 0 && plain {
+                    for name in target.split(", ") {
+                        assert!(declared.contains(name), "{}: global {name} in `{statement}`", script.name);
+                    }
+                }
+            }
+            assert_eq!(depth, 0, "{}: braces", script.name);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The whole state of a namespace as data: to carry it to another engine, and to rebuild what is derived.
+//!
+//! Only primary records travel. Index entries and counters are derived from them on arrival, so a carried state cannot
+//! bring a wrong index along.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::op::decode;
+use crate::record::{
+    AgentRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, KeyRecord, LockRecord, LockTicketRecord,
+    MessageRecord, NEVER, PulseRecord, RingRecord, SessionRecord, State, TaskRecord, TaskTicketRecord, ThreadRecord,
+};
+use crate::table::{Entry, Record, Table};
+
+/// Every primary record of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The shared state; its derived fields are recomputed by [`Snapshot::derive`].
+    pub state: State,
+    /// Encoded records: table, key, bytes.
+    pub records: Vec<(Table, String, serde_bytes::ByteBuf)>,
+    /// Blobs: name, bytes.
+    pub blobs: Vec<(String, serde_bytes::ByteBuf)>,
+}
+
+/// What is derived from records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Derived {
+    /// All index entries, in order.
+    pub entries: Vec<Entry>,
+    /// All counters.
+    pub counts: Counts,
+}
+
+impl Derived {
+    /// Adds what one record derives.
+    ///
+    /// # Errors
+    /// `Corrupt` when the record cannot be decoded.
+    pub fn add(&mut self, table: Table, key: &str, record: &[u8]) -> Result<()> {
+        macro_rules! by_table {
+            ($($record:ty),+ $(,)?) => {
+                match table { $(<$record as Record>::TABLE => self.add_record(key, &decode::<$record>(record, table.name())?),)+ }
+            };
+        }
+        by_table!(
+            AgentRecord,
+            SessionRecord,
+            PulseRecord,
+            LockRecord,
+            LockTicketRecord,
+            TaskRecord,
+            TaskTicketRecord,
+            ThreadRecord,
+            MessageRecord,
+            ApprovalRecord,
+            AuditRecord,
+            KeyRecord,
+            ClientRecord,
+            RingRecord,
+        );
+        Ok(())
+    }
+
+    fn add_record<T: Record>(&mut self, key: &str, record: &T) {
+        record.entries(key, &mut self.entries);
+        record.count(&mut self.counts, 1);
+    }
+}
+
+impl Snapshot {
+    /// Index entries and counters of all records; sets the derived fields of the state to match.
+    ///
+    /// # Errors
+    /// `Corrupt` when a record cannot be decoded.
+    pub fn derive(&mut self) -> Result<Derived> {
+        let mut derived = Derived::default();
+        for (table, key, record) in &self.records {
+            derived.add(*table, key, record)?;
+        }
+        derived.entries.sort();
+        self.state.counts = derived.counts.clone();
+        let first = |index: &str| {
+            let entry = derived.entries.iter().find(|e| e.parts().first() == Some(&index));
+            entry.and_then(|e| e.parts().get(1)?.parse().ok()).unwrap_or(NEVER)
+        };
+        self.state.next_due = first("due");
+        self.state.next_calendar = first("cal");
+        Ok(derived)
+    }
+}

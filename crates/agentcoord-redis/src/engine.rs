@@ -1,0 +1,233 @@
+//! The engine on Redis: a step is one script call, a read is one round trip.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agentcoord_core::engine::{Engine, EngineKind};
+use agentcoord_core::ids::{Csn, Epoch};
+use agentcoord_core::op::{Actor, Call, decode};
+use agentcoord_core::record::{Event, State};
+use agentcoord_core::script::Script;
+use agentcoord_core::table::{Entry, Range, Table};
+use agentcoord_core::time::{Clock, Reading};
+use agentcoord_core::{Error, Result};
+use async_trait::async_trait;
+use redis::{Cmd, Pipeline};
+
+use crate::config::{Deadlines, RedisUrl};
+use crate::connection::{Admission, Connection};
+use crate::error::Fault;
+use crate::keys::{EVENT, FREEZE_WALL, Keys, STATE};
+
+/// The engine of one namespace in one epoch. It connects at the first call.
+pub struct RedisEngine {
+    connection: Connection,
+    keys: Keys,
+    clock: Arc<dyn Clock>,
+    /// Scripts by verb, made when they are first used: hashing all of them would slow one-shot commands.
+    scripts: Mutex<HashMap<&'static str, Arc<Prepared>>>,
+}
+
+/// A script's text and the hash by which the server knows it.
+struct Prepared {
+    source: String,
+    hash: String,
+}
+
+impl std::fmt::Debug for RedisEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisEngine").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl RedisEngine {
+    /// An engine that serves what `admission` describes. `clock` gives the boot clock; the wall clock is the server's.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that cannot be a namespace. Connecting comes later.
+    pub fn new(
+        url: RedisUrl,
+        namespace: &str,
+        admission: Admission,
+        deadlines: Deadlines,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let keys = Keys::new(namespace, &admission.generation)?;
+        let connection = Connection::new(url, keys.meta(), admission, deadlines);
+        Ok(Self { connection, keys, clock, scripts: Mutex::default() })
+    }
+
+    /// Connects and checks that the server is the one that `admission` describes.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is away or another one; `Fenced` when the namespace is in another epoch.
+    pub async fn admit(&self) -> Result<()> {
+        self.connection.admit().await.map_err(self.read_error())
+    }
+
+    fn script(&self, verb: &str) -> Result<Arc<Prepared>> {
+        let script =
+            Script::of(verb).ok_or_else(|| Error::unavailable(format!("this version knows no verb {verb}")))?;
+        let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = scripts.entry(script.name).or_insert_with(|| {
+            let source = script.source();
+            let hash = redis::Script::new(&source).get_hash().to_owned();
+            Arc::new(Prepared { source, hash })
+        });
+        Ok(prepared.clone())
+    }
+
+    /// The script call of a step, by hash or with its text.
+    fn command(&self, name: &str, script: &str, call: &Call, reading: &Reading) -> Cmd {
+        let (actor, actor_name) = match &call.actor {
+            Actor::Session(id) => ("session", id.as_str()),
+            Actor::Human(name) => ("human", name.as_str()),
+            Actor::System => ("system", ""),
+        };
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(5).arg(&self.keys.of_script());
+        command.arg(call.epoch.0).arg(&self.connection.admission().instance);
+        command.arg(call.client.as_str()).arg(call.request.0).arg(&call.digest).arg(actor).arg(actor_name);
+        command.arg(&reading.boot_id).arg(reading.boot).arg(self.keys.wake_prefix()).arg(call.verb).arg(&call.body);
+        for blob in &call.blobs {
+            command.arg(&blob.name).arg(&blob.bytes);
+        }
+        command
+    }
+
+    async fn run(&self, script: &Prepared, call: &Call) -> Result<Vec<u8>, Fault> {
+        let reading = self.clock.read();
+        let known = self.command("EVALSHA", &script.hash, call, &reading);
+        match self.connection.call::<Vec<u8>>(&known).await {
+            // The server has not seen this script since its start: it has run nothing yet.
+            Err(Fault::Server(reason)) if reason.starts_with("NOSCRIPT") => {
+                self.connection.call(&self.command("EVAL", &script.source, call, &reading)).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn read_error(&self) -> impl Fn(Fault) -> Error {
+        let epoch = self.epoch();
+        move |fault| fault.of_read(epoch)
+    }
+
+    /// Reads string keys. GET and not MGET, which answers a key of another type like one that is absent.
+    async fn strings(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipe = Pipeline::with_capacity(names.len());
+        for name in names {
+            pipe.get(name);
+        }
+        self.connection.call_all(&pipe).await.map_err(|fault| match fault {
+            Fault::Corrupt { detail, .. } => Error::corrupt(names.join(", "), detail),
+            other => other.of_read(self.epoch()),
+        })
+    }
+}
+
+/// What a script answers to a caller whose epoch is over, before anything else: a map with this one field.
+const FENCED: &[u8] = b"\x81\xa6fenced";
+
+#[derive(serde::Deserialize)]
+struct FencedAnswer {
+    fenced: Found,
+}
+
+/// What the script found in the meta record.
+#[derive(serde::Deserialize)]
+struct Found {
+    epoch: u64,
+    instance: String,
+    closed: bool,
+}
+
+/// Why a caller of this instance is fenced out.
+fn fence(found: &Found, instance: &str) -> Fault {
+    if found.instance.is_empty() {
+        return Fault::Unconnected("Redis does not hold this namespace any more: its data is gone".to_owned(), None);
+    }
+    if found.instance != instance {
+        let reason = "Redis holds another namespace of this name: check the URL and the namespace";
+        return Fault::Unconnected(reason.to_owned(), None);
+    }
+    let closed = if found.closed { ", closed" } else { "" };
+    Fault::Fenced(format!("Redis is in epoch {}{closed}", found.epoch))
+}
+
+#[async_trait]
+impl Engine for RedisEngine {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Redis
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.connection.admission().epoch
+    }
+
+    async fn step(&self, call: Call) -> Result<Vec<u8>> {
+        let script = self.script(call.verb)?;
+        let answer = self.run(&script, &call).await.map_err(|fault| fault.of_step(call.epoch, call.request))?;
+        if answer.starts_with(FENCED) {
+            let FencedAnswer { fenced } = decode(&answer, call.verb)?;
+            return Err(fence(&fenced, &self.connection.admission().instance).of_step(call.epoch, call.request));
+        }
+        Ok(answer)
+    }
+
+    async fn fetch(&self, table: Table, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        if !table.is_hot() {
+            let names: Vec<String> = keys.iter().map(|key| self.keys.record(table, key)).collect();
+            return self.strings(&names).await;
+        }
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fields: Vec<String> = keys.iter().map(|key| Keys::field(table, key)).collect();
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.keys.hot()).arg(fields);
+        self.connection.call(&command).await.map_err(self.read_error())
+    }
+
+    async fn blobs(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        let names: Vec<String> = names.iter().map(|name| self.keys.blob(name)).collect();
+        self.strings(&names).await
+    }
+
+    async fn scan(&self, range: &Range, limit: usize) -> Result<Vec<Entry>> {
+        let bound = |mark: u8, bytes: &[u8]| [&[mark], bytes].concat();
+        let mut command = redis::cmd("ZRANGEBYLEX");
+        command.arg(self.keys.index()).arg(bound(b'[', &range.from)).arg(bound(b'(', &range.to));
+        command.arg("LIMIT").arg(0).arg(limit);
+        let entries: Vec<Vec<u8>> = self.connection.call(&command).await.map_err(self.read_error())?;
+        Ok(entries.into_iter().map(Entry).collect())
+    }
+
+    async fn state(&self) -> Result<(State, Reading)> {
+        let mut pipe = redis::pipe();
+        pipe.hget(self.keys.meta(), FREEZE_WALL).hget(self.keys.hot(), STATE).cmd("TIME");
+        type Answer = (Option<u64>, Option<Vec<u8>>, (u64, u64));
+        let (frozen, state, (seconds, micros)): Answer =
+            self.connection.call_all(&pipe).await.map_err(self.read_error())?;
+        let state = match state {
+            Some(bytes) => decode(&bytes, "the shared state")?,
+            None => State::default(),
+        };
+        let wall = frozen.unwrap_or(seconds * 1_000 + micros / 1_000);
+        Ok((state, Reading { wall, ..self.clock.read() }))
+    }
+
+    async fn events(&self, after: Csn, limit: usize) -> Result<Vec<Event>> {
+        let mut command = redis::cmd("XRANGE");
+        command.arg(self.keys.events()).arg(format!("{}-0", after.0 + 1)).arg("+").arg("COUNT").arg(limit);
+        let entries: Vec<(String, HashMap<String, Vec<u8>>)> =
+            self.connection.call(&command).await.map_err(self.read_error())?;
+        let event = |(id, fields): (String, HashMap<String, Vec<u8>>)| {
+            let bytes = fields.get(EVENT).ok_or_else(|| Error::corrupt(format!("event {id}"), "it has no body"))?;
+            decode(bytes, &format!("event {id}"))
+        };
+        entries.into_iter().map(event).collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! Every key and channel name. No other file spells one.
+//!
+//! All keys of a namespace carry one hash tag, `{namespace}`, so that every script is legal on a cluster.
+
+use agentcoord_core::engine::Channel;
+use agentcoord_core::table::Table;
+use agentcoord_core::{Error, Result};
+
+/// The names of one namespace in one generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    namespace: String,
+    root: String,
+}
+
+/// The meta record, which has no generation: it names the one that counts.
+pub(crate) fn meta(namespace: &str) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if namespace.is_empty() || namespace.len() > 128 || !namespace.chars().all(plain) {
+        return Err(Error::invalid("namespace", namespace, "1 to 128 letters, digits, dots, hyphens and underscores"));
+    }
+    Ok(format!("ac:{{{namespace}}}:meta"))
+}
+
+impl Keys {
+    pub(crate) fn new(namespace: &str, generation: &str) -> Result<Self> {
+        meta(namespace)?;
+        Ok(Self { namespace: namespace.to_owned(), root: format!("ac:{{{namespace}}}:{generation}") })
+    }
+
+    pub(crate) fn meta(&self) -> String {
+        format!("ac:{{{}}}:meta", self.namespace)
+    }
+
+    /// The hash with the shared state, replay slots and pulses.
+    pub(crate) fn hot(&self) -> String {
+        format!("{}:hot", self.root)
+    }
+
+    pub(crate) fn index(&self) -> String {
+        format!("{}:index", self.root)
+    }
+
+    pub(crate) fn events(&self) -> String {
+        format!("{}:events", self.root)
+    }
+
+    /// What every script gets, in the order in which the prelude names it.
+    pub(crate) fn of_script(&self) -> [String; 5] {
+        [self.meta(), self.hot(), self.index(), self.events(), self.root.clone()]
+    }
+
+    pub(crate) fn record(&self, table: Table, key: &str) -> String {
+        format!("{}:{}:{key}", self.root, table.name())
+    }
+
+    /// The field of a record that lives in the hot hash.
+    pub(crate) fn field(table: Table, key: &str) -> String {
+        format!("{}/{key}", table.name())
+    }
+
+    pub(crate) fn blob(&self, name: &str) -> String {
+        format!("{}:blob:{name}", self.root)
+    }
+
+    /// What precedes the client or approval in the names of wake-up channels.
+    pub(crate) fn wake_prefix(&self) -> String {
+        format!("ac:{{{}}}:wake:", self.namespace)
+    }
+
+    pub(crate) fn channel(&self, channel: &Channel) -> String {
+        match channel {
+            Channel::Client(client) => format!("{}{client}", self.wake_prefix()),
+            Channel::Approval(key) => format!("{}approval/{key}", self.wake_prefix()),
+        }
+    }
+}
+
+/// The field of the hot hash that holds the shared state.
+pub(crate) const STATE: &str = "state";
+/// The field of a stream entry that holds the event.
+pub(crate) const EVENT: &str = "e";
+/// The fields of the meta record, in the order of [`crate::Meta`].
+pub(crate) const META_FIELDS: [&str; 6] = ["epoch", "instance", "generation", "owner", "schema", "closed"];
+/// The field of the meta record by which tests stop the wall clock.
+pub(crate) const FREEZE_WALL: &str = "freeze_wall";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_carry_the_hash_tag() {
+        let keys = Keys::new("shop", "1").expect("a namespace");
+        for key in keys.of_script().into_iter().chain([keys.record(Table::Lock, "7"), keys.blob("task/x/payload")]) {
+            assert!(key.starts_with("ac:{shop}:"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_cannot_break_out_of_its_hash_tag() {
+        for name in ["", "a}b", "a{b", "a:b", "a b", "a\0b"] {
+            assert!(matches!(Keys::new(name, "1"), Err(Error::Invalid { field: "namespace", .. })), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The engine against a real server. Every test has its own namespace; those that stop or limit a server have their own.
+#![allow(clippy::unwrap_used)]
+
+mod admission;
+mod namespace;
+mod scripts;
+mod server;
+mod wakes;

@@ -1,0 +1,124 @@
+//! The thread behind a session: heartbeats and withdrawals, on a runtime and a link of its own.
+//!
+//! An agent that blocks its executor for minutes keeps its locks, because nothing here runs on its executor. The thread
+//! says only "this process lives"; progress is what the agent itself does.
+
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use agentcoord_core::agent::{Deregister, Heartbeat};
+use agentcoord_core::op::Actor;
+use agentcoord_core::{Error, Result};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+
+/// What the owner tells the thread.
+enum Order {
+    /// End the session, withdraw what is left, and answer.
+    Close(oneshot::Sender<Result<()>>),
+    /// The owner is gone: end the session as well as time allows.
+    Abandon,
+}
+
+/// The owner's end of the thread.
+#[derive(Debug)]
+pub(crate) struct Background {
+    orders: mpsc::UnboundedSender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Starts the thread for a session. `lost` becomes true when the session has ended or may have ended.
+    pub(crate) fn start(connection: &Connection, actor: Actor, lost: watch::Sender<bool>) -> Result<Self> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let link = connection.sibling();
+        let thread = std::thread::Builder::new()
+            .name("agentcoord".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                match runtime {
+                    Ok(runtime) => runtime.block_on(live(&link, &actor, &lost, inbox)),
+                    Err(_) => drop(lost.send(true)),
+                }
+            })
+            .map_err(|e| Error::backend("the heartbeat thread cannot be started", e))?;
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// Ends the session and waits until it has ended.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        let (done, answer) = oneshot::channel();
+        let asked = self.orders.send(Order::Close(done));
+        let outcome = match asked {
+            Ok(()) => answer.await.unwrap_or(Ok(())),
+            Err(_) => Ok(()), // The thread has ended by itself: so has the session.
+        };
+        drop(self.thread.take());
+        outcome
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            drop(self.orders.send(Order::Abandon));
+        }
+    }
+}
+
+async fn live(
+    link: &Connection,
+    actor: &Actor,
+    lost: &watch::Sender<bool>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) {
+    let ttl = link.config().session_ttl;
+    let mut believed_until = Instant::now() + ttl;
+    let mut next_beat = Instant::now() + ttl / 3;
+    loop {
+        tokio::select! {
+            order = orders.recv() => {
+                let outcome = end(link, actor).await;
+                if let Some(Order::Close(done)) = order {
+                    drop(done.send(outcome));
+                }
+                lost.send_replace(true);
+                return;
+            }
+            () = link.withdrawals() => {
+                // What cannot be withdrawn now ends with the session at the latest.
+                drop(link.settle().await);
+            }
+            () = tokio::time::sleep_until(next_beat) => {
+                let sent = Instant::now();
+                match link.run(actor, Heartbeat { progress: false }).await {
+                    Ok(_) => {
+                        believed_until = sent + ttl;
+                        next_beat = sent + ttl / 3;
+                    }
+                    Err(Error::Stale { .. }) => {
+                        lost.send_replace(true);
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "heartbeat failed");
+                        next_beat = Instant::now() + (ttl / 10).min(Duration::from_millis(500));
+                    }
+                }
+                if Instant::now() >= believed_until {
+                    lost.send_replace(true);
+                }
+            }
+        }
+    }
+}
+
+async fn end(link: &Connection, actor: &Actor) -> Result<()> {
+    let settled = link.settle().await;
+    match link.run(actor, Deregister { reason: None }).await {
+        Ok(_) | Err(Error::Stale { .. }) => settled,
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,218 @@
+//! A process' way to the engine that serves the workspace: numbered requests, asked again until their outcome is known.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use agentcoord_core::engine::Channel;
+use agentcoord_core::error::BoxError;
+use agentcoord_core::ids::{Id, RequestNo};
+use agentcoord_core::op::{Actor, Call, Op, Verb, answer};
+use agentcoord_core::{Error, Result, Store};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+
+use crate::config::Config;
+use crate::host::{Host, Opened, Style};
+use crate::news::News;
+use crate::requests::{Requests, Unresolved};
+use crate::wait::Withdrawal;
+
+/// Pause between two tries while the engine is away.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A connection of this process to its workspace. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    host: Host,
+    shared: Arc<Shared>,
+    news: News,
+    /// The engine as it was opened last; replaced when the epoch or the connection has changed.
+    opened: AsyncMutex<Option<Arc<Opened>>>,
+    subscribed: AsyncMutex<Option<u64>>,
+}
+
+/// What all connections of one client share, whatever runtime they live on.
+#[derive(Debug)]
+struct Shared {
+    requests: Requests,
+    withdrawals: Mutex<Vec<Withdrawal>>,
+    withdrawn: Notify,
+}
+
+impl Connection {
+    /// Opens a workspace: finds out which engine serves it, or decides it when nobody has yet.
+    ///
+    /// # Errors
+    /// `Unavailable` when the engine that serves the workspace cannot be reached; `Refused` when it is not the one that
+    /// `config.backend` demands; `Invalid` for a state directory that cannot be used.
+    pub async fn open(config: Config, style: Style) -> Result<Self> {
+        let shared = Shared { requests: Requests::new(), withdrawals: Mutex::default(), withdrawn: Notify::new() };
+        let connection = Self::with(Host::new(config, style)?, Arc::new(shared));
+        drop(connection.opened().await?);
+        Ok(connection)
+    }
+
+    /// A connection of the same client for another runtime: same numbers, own link to the engine.
+    pub(crate) fn sibling(&self) -> Self {
+        Self::with(self.inner.host.clone(), Arc::clone(&self.inner.shared))
+    }
+
+    fn with(host: Host, shared: Arc<Shared>) -> Self {
+        let inner = Inner {
+            host,
+            shared,
+            news: News::default(),
+            opened: AsyncMutex::default(),
+            subscribed: AsyncMutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The configuration it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        self.inner.host.config()
+    }
+
+    /// The namespace it works in.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.inner.host.namespace().name()
+    }
+
+    /// The random id of this process as a client.
+    #[must_use]
+    pub fn client(&self) -> &Id {
+        self.inner.shared.requests.client()
+    }
+
+    /// The engine that serves now, opened.
+    pub async fn opened(&self) -> Result<Arc<Opened>> {
+        let mut opened = self.inner.opened.lock().await;
+        if let Some(opened) = opened.as_ref() {
+            return Ok(Arc::clone(opened));
+        }
+        let fresh = Arc::new(self.inner.host.open(&self.inner.news).await?);
+        *opened = Some(Arc::clone(&fresh));
+        Ok(fresh)
+    }
+
+    /// The six components on the engine that serves now, for reads.
+    pub async fn store(&self) -> Result<Store> {
+        Ok(self.opened().await?.store.clone())
+    }
+
+    /// Runs one mutation and returns its outcome; asks again under the same number while the outcome is unknown, and
+    /// waits out short absences of the engine.
+    ///
+    /// # Errors
+    /// Those of the verb. `Unavailable`: it did not happen. `OutcomeUnknown`: even asking again gave no answer in time.
+    ///
+    /// # Cancel safety
+    /// Dropped before the answer, the mutation may or may not happen.
+    pub async fn run<V: Verb>(&self, actor: &Actor, body: V) -> Result<V::Reply> {
+        let number = self.inner.shared.requests.next().await;
+        self.ask(number.number, actor, body).await
+    }
+
+    /// Asks under a given number.
+    pub(crate) async fn ask<V: Verb>(&self, number: RequestNo, actor: &Actor, body: V) -> Result<V::Reply> {
+        let op = Op {
+            epoch: agentcoord_core::ids::Epoch(0),
+            client: self.client().clone(),
+            request: number,
+            actor: actor.clone(),
+            body,
+        };
+        let mut call = Call::encode(&op)?;
+        let give_up = Instant::now() + self.config().patience;
+        let mut unknown = false;
+        loop {
+            let error = match self.opened().await {
+                Ok(opened) => {
+                    call.epoch = opened.epoch;
+                    match opened.store.engine().step(call.clone()).await {
+                        Ok(bytes) => return answer::<V>(&bytes),
+                        Err(
+                            error @ (Error::Unavailable { .. } | Error::OutcomeUnknown { .. } | Error::Fenced { .. }),
+                        ) => {
+                            self.reopen(&opened).await;
+                            error
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(error @ Error::Unavailable { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            unknown |= matches!(error, Error::OutcomeUnknown { .. });
+            if Instant::now() >= give_up {
+                // One attempt may have happened: a later "refused" does not make that undone.
+                let cause = |e: Error| -> Option<BoxError> { Some(Box::new(e)) };
+                return Err(if unknown {
+                    Error::OutcomeUnknown { request: number, source: cause(error) }
+                } else {
+                    error
+                });
+            }
+            if !matches!(error, Error::Fenced { .. }) {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Forgets an engine that has failed, unless somebody has replaced it already.
+    async fn reopen(&self, failed: &Arc<Opened>) {
+        let mut opened = self.inner.opened.lock().await;
+        if opened.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
+            *opened = None;
+        }
+    }
+
+    pub(crate) async fn next_number(&self) -> Unresolved {
+        self.inner.shared.requests.next().await
+    }
+
+    pub(crate) fn news(&self) -> &News {
+        &self.inner.news
+    }
+
+    /// Listens to this client's tickets. True when that has just begun on this engine: news may have been missed.
+    pub(crate) async fn hear_tickets(&self) -> Result<bool> {
+        let opened = self.opened().await?;
+        let mut subscribed = self.inner.subscribed.lock().await;
+        if *subscribed == Some(opened.serial) {
+            return Ok(false);
+        }
+        opened.wakes.subscribe(&Channel::Client(self.client().clone())).await?;
+        *subscribed = Some(opened.serial);
+        Ok(true)
+    }
+
+    /// Hands over what a dropped future or guard has left behind. Never blocks.
+    pub(crate) fn withdraw_later(&self, withdrawal: Withdrawal) {
+        self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).push(withdrawal);
+        self.inner.shared.withdrawn.notify_one();
+    }
+
+    /// Resolves when there is something to withdraw.
+    pub(crate) async fn withdrawals(&self) {
+        self.inner.shared.withdrawn.notified().await;
+    }
+
+    /// Withdraws what dropped futures and guards have left behind.
+    ///
+    /// # Errors
+    /// The first failure; what was not withdrawn then ends with the session.
+    pub async fn settle(&self) -> Result<()> {
+        loop {
+            let next = self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(withdrawal) = next else { return Ok(()) };
+            withdrawal.run(self).await?;
+        }
+    }
+}
