@@ -257,8 +257,9 @@ fn token_of<R: Rows>(step: &mut Step<'_, R>, client: &Id, request: RequestNo) ->
     let slot = step.get::<RingRecord>(&RingRecord::key(client, request))?;
     match slot {
         Some(slot) if slot.request == request && !slot.answer.is_empty() => {
-            // The answer of another kind of request does not decode: there is nothing to give back.
-            Ok(match crate::op::decode::<crate::op::Answer<Acquire>>(&slot.answer, "replay slot") {
+            // The answer of another verb cannot be read as this one's, and names no grant.
+            let answer = crate::op::decode::<crate::op::Answer<Acquire>>(&slot.answer, "replay slot");
+            Ok(match answer {
                 Ok(crate::op::Answer::Done { reply: Acquire::Granted(grant), .. }) if !grant.reacquired => {
                     Some(grant.token)
                 }

@@ -293,7 +293,7 @@ fn key_of<R: Rows>(step: &mut Step<'_, R>, client: &Id, request: RequestNo) -> R
     let slot = step.get::<RingRecord>(&RingRecord::key(client, request))?;
     match slot {
         Some(slot) if slot.request == request && !slot.answer.is_empty() => {
-            // The answer of another kind of request does not decode: there is nothing to give back.
+            // The answer of another verb cannot be read as this one's, and names no task.
             Ok(match decode::<Answer<Claim>>(&slot.answer, "replay slot") {
                 Ok(Answer::Done { reply: Claim::Claimed(claim), .. }) => Some(claim.key),
                 _ => None,
