@@ -158,7 +158,7 @@ macro_rules! conformance {
             withdrawing_another_kind_of_request_does_nothing,
             replay_slots_live_an_hour_past_the_last_use,
             every_mutation_is_one_event,
-            another_epoch_is_unavailable,
+            an_operation_of_another_epoch_does_not_happen,
             simultaneous_repeats_are_one_request,
             an_empty_state_is_empty,
         );

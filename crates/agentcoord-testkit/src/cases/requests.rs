@@ -1,6 +1,6 @@
 //! The envelope of every mutation: its number, its repeats, its event.
 
-use agentcoord_core::Error;
+use agentcoord_core::{Disposition, Error};
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage};
 use agentcoord_core::ids::{Epoch, Id};
@@ -176,11 +176,12 @@ pub async fn every_mutation_is_one_event(scene: Scene) {
 }
 
 /// An operation for another epoch did not happen.
-pub async fn another_epoch_is_unavailable(scene: Scene) {
+pub async fn an_operation_of_another_epoch_does_not_happen(scene: Scene) {
     let person = scene.human("grace").await;
     let mut op = person.op(entry("{}"));
     op.epoch = Epoch(op.epoch.0 + 1);
-    refused!(person.send(&op).await, Error::Unavailable { .. });
+    let error = person.send(&op).await.expect_err("it is fenced out");
+    assert_eq!(error.disposition(), Disposition::Unavailable, "{error:?}");
     assert_eq!(scene.store().audit().head().await.expect("readable"), 0);
 }
 
