@@ -22,7 +22,7 @@ cargo xtask ci [--setup]               format, clippy, docs, tests, tidy, Lua; -
 cargo xtask setup                      installs redis-server (system packages), rustfmt and clippy where missing
 cargo xtask test [--setup] [ARG...]    the tests of the workspace; ARGs go to cargo test
 cargo xtask tidy                       the house rules
-cargo xtask lua                        syntax of the Lua scripts, and that each verb has one
+cargo xtask lua                        syntax of the Lua scripts, where luac5.1 is installed
 cargo xtask docs [--check]             writes the generated pages under docs/, or checks that they are current
 cargo xtask servers DIR                unpacks Redis 8 and Valkey 8 under DIR (Debian and Ubuntu)";
 

@@ -12,13 +12,13 @@ pub(crate) mod tree;
 
 use anyhow::{Result, bail};
 
-use crate::{lua, report};
+use crate::report;
 use tree::Tree;
 
 /// A rule: its name, and what finds its problems.
 type Rule = (&'static str, fn(&Tree) -> Result<Vec<String>>);
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 14] = [
     ("dependency edges", dependencies::edges),
     ("module documentation", sources::documented),
     ("file length", sources::short),
@@ -33,7 +33,6 @@ const RULES: [Rule; 15] = [
     ("changelog", files::changelog),
     ("no foreign paths and hosts", files::no_foreign_places),
     ("links", links::resolve),
-    ("verbs and scripts", lua::unmatched),
 ];
 
 pub(crate) fn run() -> Result<()> {
@@ -62,16 +61,4 @@ fn holds(rule: fn(&Tree) -> Result<Vec<String>>) {
 #[cfg(test)]
 fn finds(rule: fn(&Tree) -> Result<Vec<String>>, files: &[(&str, &str)]) -> usize {
     rule(&Tree::of(files)).expect("the rule runs").len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_verb_has_its_script() {
-        holds(lua::unmatched);
-        // One script alone: it has no verb, and all the verbs lack theirs.
-        assert!(finds(lua::unmatched, &[("crates/agentcoord-core/lua/lock/steal.lua", "")]) > 20);
-    }
 }

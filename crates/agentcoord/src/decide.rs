@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use agentcoord_core::engine::EngineKind;
 use agentcoord_core::ids::{Epoch, Id};
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeLock, ModeRow, Phase};
@@ -173,7 +172,6 @@ impl Host {
         let waited = tokio::task::spawn_blocking(move || namespace.lock_mode()).await;
         waited.map_err(|e| Error::backend("the wait for the mode lock was cut off", e))?
     }
-
 }
 
 fn second_host(owner: &str) -> Error {

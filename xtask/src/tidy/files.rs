@@ -20,7 +20,7 @@ const ROOT: [&str; 8] = [
 const FOLDERS: [&str; 4] = ["crates", "docs", "examples", "xtask"];
 
 /// Places on one developer's machine.
-const PATHS: [&str; 3] = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+const PATHS: [&str; 2] = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
 
 /// Hosts of package registries: where packages come from is the business of the machine's own configuration.
 const HOSTS: [&str; 6] = [
