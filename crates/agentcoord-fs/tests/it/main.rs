@@ -3,6 +3,7 @@
 
 mod basics;
 mod commits;
+mod conformance;
 mod mode;
 mod peer;
 mod processes;

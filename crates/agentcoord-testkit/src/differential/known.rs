@@ -12,7 +12,7 @@ use agentcoord_core::task::{Claim, Created, TaskChanged, Withdrawn};
 use crate::random::Random;
 
 /// Newest things only: old ones are mostly gone.
-const KEPT: usize = 40;
+const KEPT: usize = 60;
 
 /// A list that forgets its oldest.
 #[derive(Clone, Debug)]
@@ -39,6 +39,10 @@ impl<T: Clone> Recent<T> {
         }
         let at = random.below(self.0.len()).max(random.below(self.0.len()));
         Some(self.0[at].clone())
+    }
+
+    pub(super) fn find(&self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        self.0.iter().rev().find(|item| fits(item)).cloned()
     }
 
     pub(super) fn len(&self) -> usize {

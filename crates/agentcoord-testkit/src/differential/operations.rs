@@ -459,7 +459,11 @@ impl Generator {
             28..30 => {
                 let (key, token, actor) = self.claim_of();
                 let fresh = self.random.id();
-                let id = self.known.task_ids.pick(&mut self.random).unwrap_or(fresh);
+                let id = if self.random.one_in(10) {
+                    self.known.task_ids.pick(&mut self.random).unwrap_or(fresh)
+                } else {
+                    self.known.task_ids.find(|id| id.as_str().starts_with(&key)).unwrap_or(fresh)
+                };
                 let result = self.maybe(2, "{\"ok\":true}".to_owned());
                 self.ask(actor, CompleteTask::new(key, id, token, result))
             }
