@@ -3,13 +3,20 @@
 //! A new command is a module and one line in the table below; a noun with verbs is a folder with a table of its own.
 
 pub(crate) mod agents;
+mod approvals;
+mod approve;
+mod audit;
+mod board;
 mod completions;
 mod config;
 mod help;
 mod hung;
 pub(crate) mod locks;
+mod reject;
 mod run;
 mod status;
+mod store;
+pub(crate) mod tasks;
 mod version;
 
 /// Declares a set of commands: one line each, `Name(module)`.
@@ -50,6 +57,20 @@ commands! {
         /// File locks: without a verb, who holds and waits for what
         #[command(alias = "lock")]
         Locks(locks),
+        /// Tasks: without a verb, what there is to do
+        #[command(alias = "task")]
+        Tasks(tasks),
+        /// The board: without a verb, its threads
+        Board(board),
+        /// Approvals: without a verb, what waits for a person
+        #[command(alias = "approval")]
+        Approvals(approvals),
+        /// Say yes to what an agent asked for; people only
+        Approve(approve),
+        /// Say no to what an agent asked for; people only
+        Reject(reject),
+        /// The audit log: without a verb, its newest entries
+        Audit(audit),
         /// Agents that hang, with evidence
         Hung(hung),
         /// Agents: without a verb, who is here
@@ -57,6 +78,8 @@ commands! {
         Agents(agents),
         /// Run a command as an agent that lives as long as the command
         Run(run),
+        /// Which engine serves the workspace, and where it keeps things
+        Store(store),
         /// Settings, and where each comes from
         Config(config),
         /// Shell completions
