@@ -11,6 +11,7 @@ use crate::output::{Page, Render, json};
 
 /// Which approvals to list.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// In this state
     #[arg(long, value_name = "STATE", value_parser = status, default_value = "pending")]

@@ -16,6 +16,7 @@ const PAGE: u64 = 200;
 
 /// Which entries to list.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Not older than so long, or than a time such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "DURATION|TIME", value_parser = since, allow_hyphen_values = true)]

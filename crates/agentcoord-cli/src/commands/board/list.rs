@@ -11,6 +11,7 @@ use crate::output::{Page, Render, Tone, json};
 
 /// Which threads to list.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// In this state; may be given several times [default: active and waiting]
     #[arg(long = "status", value_name = "STATE", value_parser = status)]

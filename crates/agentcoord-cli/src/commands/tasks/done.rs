@@ -10,6 +10,7 @@ use crate::input;
 
 /// Which claim, and what came of it.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,

@@ -12,6 +12,7 @@ use crate::error::CliError;
 
 /// Which claim, and until when.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,

@@ -9,6 +9,7 @@ use crate::error::CliError;
 
 /// Which claim, and why.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,

@@ -11,6 +11,7 @@ use crate::output::{Page, Render, Tone, json};
 
 /// Which tasks to list.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// In this state; may be given several times
     #[arg(long = "status", value_name = "STATE", value_parser = status)]

@@ -9,6 +9,7 @@ use crate::error::CliError;
 
 /// Which claim, and how far it is.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     #[command(flatten)]
     which: Which,
