@@ -41,7 +41,9 @@ async fn an_open_connection_is_fenced_when_the_epoch_is_raised() {
     let desk = Desk::found(&server).await;
     let (ann, _) = desk.register("ann").await;
     let (from, to) = (desk.admission.epoch, Epoch(9));
-    let meta = raise(&server.url(), &desk.namespace, &desk.admission.instance, from, to, Deadlines::default()).await;
+    let seen = Meta::new(from, &desk.admission.instance, &desk.admission.generation, &desk.admission.owner);
+    let generation = &desk.admission.generation;
+    let meta = raise(&server.url(), &desk.namespace, &seen, to, generation, Deadlines::default()).await;
     assert_eq!(meta.unwrap().epoch, to);
     let digest = server.digest().await;
     let error = desk.send(&ann, acquire("a")).await.unwrap_err();
