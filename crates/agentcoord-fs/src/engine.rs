@@ -55,7 +55,7 @@ pub struct FsEngine {
 enum Steps {
     Threaded(Writer),
     /// Opened by the first step: a command that only reads does without.
-    Direct(Mutex<Option<Committer>>),
+    Direct(Box<Mutex<Option<Committer>>>),
 }
 
 impl fmt::Debug for FsEngine {
@@ -93,7 +93,7 @@ impl FsEngine {
                 let committer = Committer::open(namespace.clone(), Arc::clone(&clock), synced(durability))?;
                 Steps::Threaded(Writer::start(committer, &namespace.files().database)?)
             }
-            Threading::Direct => Steps::Direct(Mutex::new(None)),
+            Threading::Direct => Steps::Direct(Box::default()),
         };
         let reading = Arc::new(Semaphore::new(1));
         Ok(Self { namespace: namespace.clone(), epoch, clock, durability, steps, reading })
@@ -111,6 +111,7 @@ impl FsEngine {
     }
 
     async fn read<T: Send + 'static>(&self, read: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.namespace.still_there()?;
         if let Steps::Direct(_) = self.steps {
             return read(&self.namespace.reader());
         }

@@ -24,6 +24,11 @@ pub(crate) fn draft(path: &Path) -> PathBuf {
     path.with_extension(format!("draft-{}", std::process::id()))
 }
 
+/// The directory of all namespaces.
+pub(crate) fn namespaces(state_dir: &Path) -> PathBuf {
+    state_dir.join("namespaces")
+}
+
 /// The directory of a namespace.
 pub(crate) fn namespace(state_dir: &Path, name: &str) -> Result<PathBuf> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
@@ -34,7 +39,7 @@ pub(crate) fn namespace(state_dir: &Path, name: &str) -> Result<PathBuf> {
             "1 to 64 letters, digits, `.`, `_` or `-`, not beginning with `.`",
         ));
     }
-    Ok(state_dir.join("namespaces").join(name))
+    Ok(namespaces(state_dir).join(name))
 }
 
 /// The files of one namespace.

@@ -130,7 +130,7 @@ impl ModeRow {
     pub(crate) fn read(conn: &Connection) -> Result<Option<Self>> {
         let found = conn
             .prepare_cached(layout::MODE_GET)
-            .and_then(|mut s| s.query_row([], |row| Self::of(row)).optional())
+            .and_then(|mut s| s.query_row([], Self::of).optional())
             .map_err(Fault::sqlite("read the mode"))?;
         match found {
             Some(Some(row)) => Ok(Some(row)),

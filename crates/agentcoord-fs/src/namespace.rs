@@ -25,6 +25,8 @@ struct Inner {
     name: String,
     dir: PathBuf,
     files: Files,
+    /// Device and inode of the database.
+    database: (u64, u64),
     word: File,
     bell: File,
     reader: Mutex<Connection>,
@@ -47,7 +49,8 @@ impl Namespace {
         };
         let (word, bell) = (open(&files.mode)?, open(&files.bell)?);
         let reader = Mutex::new(schema::open(&files)?);
-        Ok(Self { inner: Arc::new(Inner { name: name.to_owned(), dir, files, word, bell, reader }) })
+        let database = identity(&files).ok_or_else(|| Fault::Removed { path: dir.clone() })?;
+        Ok(Self { inner: Arc::new(Inner { name: name.to_owned(), dir, files, database, word, bell, reader }) })
     }
 
     /// Its name.
@@ -61,8 +64,8 @@ impl Namespace {
     /// A directory that was removed has no word either, so that two processes never serve on two stores of one name.
     #[must_use]
     pub fn word(&self) -> Option<ModeWord> {
-        self.still_there().ok()?;
-        ModeWord::read(&self.inner.word)
+        let linked = self.inner.word.metadata().is_ok_and(|meta| meta.nlink() > 0);
+        linked.then(|| ModeWord::read(&self.inner.word)).flatten()
     }
 
     /// The mode row; none before an engine was chosen.
@@ -85,12 +88,14 @@ impl Namespace {
         crate::mode::is_changing(self)
     }
 
-    /// Fails when the files were removed below this process.
+    /// Fails when the database was removed or replaced below this process: others would work on another one.
+    ///
+    /// By its path, because to open and close the file would let go of SQLite's locks on it.
     pub(crate) fn still_there(&self) -> Result<(), Fault> {
-        match self.inner.word.metadata() {
-            Ok(meta) if meta.nlink() > 0 => Ok(()),
-            _ => Err(Fault::Removed { path: self.inner.dir.clone() }),
+        if identity(&self.inner.files) == Some(self.inner.database) {
+            return Ok(());
         }
+        Err(Fault::Removed { path: self.inner.dir.clone() })
     }
 
     pub(crate) fn files(&self) -> &Files {
@@ -108,4 +113,8 @@ impl Namespace {
     pub(crate) fn reader(&self) -> MutexGuard<'_, Connection> {
         self.inner.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn identity(files: &Files) -> Option<(u64, u64)> {
+    std::fs::metadata(&files.database).ok().map(|meta| (meta.dev(), meta.ino()))
 }

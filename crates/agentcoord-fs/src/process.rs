@@ -21,7 +21,7 @@ pub enum Liveness {
 
 /// The identity of the calling process.
 #[must_use]
-pub fn own() -> ProcessIdentity {
+pub fn own_identity() -> ProcessIdentity {
     of(std::process::id()).unwrap_or_default()
 }
 

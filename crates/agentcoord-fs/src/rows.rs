@@ -124,7 +124,7 @@ impl Rows for SqliteRows<'_> {
         let wakes = (!event.wakes.is_empty()).then(|| event.wakes.join(&TOPIC_END.to_string()));
         let csn = i64::try_from(event.csn.0).unwrap_or(i64::MAX);
         self.execute(layout::EVENT_PUT, params![csn, wakes, encode(event)?], "append an event")?;
-        if event.csn.0 % TRIM_EVERY == 0 && event.csn.0 > limits::EVENT_WINDOW {
+        if event.csn.0.is_multiple_of(TRIM_EVERY) && event.csn.0 > limits::EVENT_WINDOW {
             let last = i64::try_from(event.csn.0 - limits::EVENT_WINDOW).unwrap_or(0);
             self.execute(layout::EVENT_TRIM, params![last], "trim the events")?;
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use agentcoord_core::ids::Id;
 use agentcoord_core::{Error, Result};
-use rustix::fs::{FlockOperation, fdatasync, flock, statfs};
+use rustix::fs::{Access, FlockOperation, access, fdatasync, flock, statfs};
 use rustix::io::Errno;
 
 use crate::clock::boot_id;
@@ -38,13 +38,14 @@ impl StateDir {
             let allowed = format!("a directory on a local disk: this one is on {name}, where file locks do not hold");
             return Err(Error::invalid("state-dir", path.to_string_lossy(), allowed));
         }
-        let probe = layout::draft(&path.join("probe"));
-        let probed = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&probe);
-        probed.and_then(|file| file.metadata()).map_err(|e| refusal(&path, e, "write in"))?;
-        match fs::remove_file(&probe) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(refusal(&path, e, "write in")),
-            _ => Ok(Self { path }),
+        let namespaces = layout::namespaces(&path);
+        match fs::DirBuilder::new().mode(0o700).create(&namespaces) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(refusal(&path, e, "write in")),
+            _ => {}
         }
+        let usable = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        access(&namespaces, usable).map_err(|e| refusal(&path, e.into(), "write in"))?;
+        Ok(Self { path })
     }
 
     /// Its canonical path.

@@ -121,7 +121,8 @@ impl Shared {
 
 fn watch(bell: &std::path::Path) -> Result<OwnedFd, Errno> {
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    inotify::add_watch(&watch, bell, WatchFlags::MODIFY | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF)?;
+    // Processes keep the bell open, so its removal shows as a change of its attributes.
+    inotify::add_watch(&watch, bell, WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::MOVE_SELF)?;
     Ok(watch)
 }
 
@@ -226,9 +227,7 @@ fn drain(watch: &OwnedFd) -> Heard {
     loop {
         match reader.next() {
             Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => heard = Heard::Overflow,
-            Ok(event)
-                if event.events().intersects(ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) =>
-            {
+            Ok(event) if event.events().intersects(ReadFlags::IGNORED | ReadFlags::ATTRIB | ReadFlags::MOVE_SELF) => {
                 return Heard::Gone;
             }
             Ok(_) | Err(Errno::INTR) => {}

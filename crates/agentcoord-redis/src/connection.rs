@@ -107,6 +107,11 @@ impl Connection {
         live.judge(answer)
     }
 
+    /// Makes sure that there is an admitted connection.
+    pub(crate) async fn admit(&self) -> Result<(), Fault> {
+        self.live().await.map(drop)
+    }
+
     /// The admitted connection; a new one when there is none or it has gone.
     async fn live(&self) -> Result<Live, Fault> {
         if let Some(live) = self.usable() {

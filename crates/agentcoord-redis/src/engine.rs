@@ -57,6 +57,14 @@ impl RedisEngine {
         Ok(Self { connection, keys, clock, scripts: Mutex::default() })
     }
 
+    /// Connects and checks that the server is the one that `admission` describes.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is away or another one; `Fenced` when the namespace is in another epoch.
+    pub async fn admit(&self) -> Result<()> {
+        self.connection.admit().await.map_err(self.read_error())
+    }
+
     fn script(&self, verb: &str) -> Result<Arc<Prepared>> {
         let script =
             Script::of(verb).ok_or_else(|| Error::unavailable(format!("this version knows no verb {verb}")))?;

@@ -83,6 +83,20 @@ impl Fault {
         }
     }
 
+    /// Whether nothing answers there, in contrast to something that answers wrongly.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Unconnected(_, Some(source)) | Self::Lost(_, Some(source)) => {
+                match source.downcast_ref::<RedisError>() {
+                    Some(error) => error.is_io_error() || error.is_timeout() || error.is_connection_dropped(),
+                    None => true,
+                }
+            }
+            Self::Lost(_, None) => true,
+            _ => false,
+        }
+    }
+
     /// Whether the connection should be given up.
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {

@@ -15,5 +15,5 @@ mod wakes;
 pub use config::{Deadlines, RedisUrl};
 pub use connection::Admission;
 pub use engine::RedisEngine;
-pub use namespace::{Meta, Role, Survey, found, raise, survey};
+pub use namespace::{Meta, Role, Sighting, Survey, found, look_for, raise, survey};
 pub use wakes::RedisWakes;

@@ -83,6 +83,35 @@ impl Meta {
     }
 }
 
+/// What a look at an address found.
+#[derive(Debug)]
+pub enum Sighting {
+    /// Redis or Valkey answers.
+    There(Survey),
+    /// Nothing answers.
+    Away(Error),
+    /// Something answers, but not as it should: another kind of server, a refused login, one that still loads.
+    Unusable(Error),
+}
+
+/// Looks at a server and a namespace without changing anything, and tells an absent server from an unusable one.
+///
+/// # Errors
+/// `Invalid` for a name that cannot be a namespace; `Corrupt` when the meta record is unreadable.
+pub async fn look_for(url: &RedisUrl, namespace: &str, deadlines: Deadlines) -> Result<Sighting> {
+    let meta = keys::meta(namespace)?;
+    let look = async {
+        let mut connection = open(url, None, deadlines).await?;
+        look(url, &mut connection, &meta).await
+    };
+    match look.await {
+        Ok(survey) => Ok(Sighting::There(survey)),
+        Err(fault @ Fault::Corrupt { .. }) => Err(fault.of_read(Epoch(0))),
+        Err(fault) if fault.is_absence() => Ok(Sighting::Away(fault.of_read(Epoch(0)))),
+        Err(fault) => Ok(Sighting::Unusable(fault.of_read(Epoch(0)))),
+    }
+}
+
 /// Looks at a server and a namespace without changing anything.
 ///
 /// # Errors

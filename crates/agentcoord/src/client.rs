@@ -298,7 +298,7 @@ impl SessionBuilder {
             working_on: self.working_on,
             capabilities: self.capabilities,
             host: crate::host::machine_name(),
-            process: Some(agentcoord_fs::process::own()),
+            process: Some(agentcoord_fs::process::own_identity()),
             kind: SessionKind::Process,
             ttl,
             parent: self.parent,

@@ -1,10 +1,13 @@
-//! The first decision which engine serves a workspace, and what follows when Redis has changed since.
+//! The decision which engine serves a workspace: the first one, what follows when Redis has changed since, and the
+//! switch that a person asks for. All under the mode lock, row before word.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use agentcoord_core::ids::Epoch;
+use agentcoord_core::ids::{Epoch, Id};
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeLock, ModeRow, Phase};
+use agentcoord_redis::{Admission, Deadlines, Meta, RedisEngine, RedisUrl, RedisWakes, Role, Sighting, Survey};
 
 use crate::config::BackendChoice;
 use crate::host::{Host, Opened};
@@ -13,27 +16,154 @@ use crate::news::News;
 /// 2025-01-01T00:00:00Z in seconds since 1970.
 const EPOCH_ZERO: u64 = 1_735_689_600;
 
+/// The owner of a namespace that many state directories share, none of them with fallback.
+const SHARED: &str = "shared";
+
 impl Host {
-    /// Takes the decision under the mode lock, or finds that somebody has taken it.
+    /// Takes the first decision, or finds that somebody has taken it.
     pub(crate) async fn decide(&self) -> Result<ModeRow> {
         let lock = self.lock_mode().await?;
-        match lock.publish()? {
-            Some(row) if row.phase == Phase::Serving => return Ok(row),
-            Some(row) => {
-                return Err(Error::unavailable(format!(
-                    "the workspace is in the middle of a switch ({} to {}) that this version cannot complete",
-                    row.phase.word(),
-                    row.engine.word()
-                )));
-            }
-            None => {}
+        if let Some(row) = lock.publish()? {
+            return serving(row);
         }
         let row = match self.config().backend {
             BackendChoice::Files => ModeRow::serving(first_epoch(None), ModeEngine::Files),
-            BackendChoice::Auto | BackendChoice::Redis => ModeRow::serving(first_epoch(None), ModeEngine::Files),
+            choice => match self.look().await? {
+                Sighting::There(survey) => self.bind(&survey, None).await?,
+                Sighting::Away(_) if choice == BackendChoice::Auto => {
+                    ModeRow::serving(first_epoch(None), ModeEngine::Files)
+                }
+                // Something else listens where nobody told us to look.
+                Sighting::Unusable(_) if choice == BackendChoice::Auto && self.config().redis_url.is_none() => {
+                    ModeRow::serving(first_epoch(None), ModeEngine::Files)
+                }
+                Sighting::Away(error) | Sighting::Unusable(error) => return Err(error),
+            },
         };
         lock.write(&row)?;
         Ok(row)
+    }
+
+    /// Opens Redis as the row describes it. When Redis has changed since the row was written, finds out how.
+    pub(crate) async fn open_redis(&self, row: ModeRow, news: &News) -> Result<Opened> {
+        if self.config().backend == BackendChoice::Files {
+            return Err(Error::Refused {
+                policy: "engine_is_redis",
+                reason: "this workspace works on Redis; `agentcoord store use files` moves it to files".to_owned(),
+            });
+        }
+        let engine = self.redis_engine(&row)?;
+        let engine = match engine.admit().await {
+            Ok(()) => engine,
+            Err(Error::Unavailable { .. } | Error::Fenced { .. }) => {
+                let engine = self.redis_engine(&self.rebind(&row).await?)?;
+                engine.admit().await?;
+                engine
+            }
+            Err(error) => return Err(error),
+        };
+        let wakes = RedisWakes::new(self.url()?, self.namespace().name(), Deadlines::default(), news.sink())?;
+        let epoch = agentcoord_core::engine::Engine::epoch(&engine);
+        Ok(self.opened(Arc::new(engine), Arc::new(wakes), epoch, false))
+    }
+
+    fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {
+        let admission = Admission {
+            run_id: row.run_id.clone().unwrap_or_default(),
+            instance: row.instance.clone().unwrap_or_default(),
+            epoch: row.epoch,
+            generation: row.generation.to_string(),
+            owner: row.owner.as_ref().map_or(SHARED.to_owned(), Id::to_string),
+        };
+        RedisEngine::new(self.url()?, self.namespace().name(), admission, Deadlines::default(), self.clock())
+    }
+
+    /// What Redis is now, after it was not what the row says: a new epoch when it is ours, else an error.
+    async fn rebind(&self, seen: &ModeRow) -> Result<ModeRow> {
+        let lock = self.lock_mode().await?;
+        let row = match lock.publish()? {
+            Some(row) if row.epoch == seen.epoch => row,
+            Some(row) => return serving(row),
+            None => return Err(Error::unavailable("the workspace's mode is gone; was its state directory removed?")),
+        };
+        let survey = match self.look().await? {
+            Sighting::There(survey) => survey,
+            Sighting::Away(error) | Sighting::Unusable(error) => return Err(self.away(error)),
+        };
+        let row = self.bind(&survey, Some(&row)).await?;
+        lock.write(&row)?;
+        Ok(row)
+    }
+
+    /// Binds this host to what was found in Redis: the row under which it serves. `known` is the row so far.
+    ///
+    /// A restart ends an epoch even when the data are back: an acknowledged tail may be missing, and no token of
+    /// before may be given out again. The same holds when the data are gone.
+    async fn bind(&self, survey: &Survey, known: Option<&ModeRow>) -> Result<ModeRow> {
+        if survey.role != Role::Primary {
+            return Err(Error::unavailable(format!(
+                "{} is a replica: use the address of the primary",
+                self.shown_url()
+            )));
+        }
+        let (url, name, host) = (self.url()?, self.namespace().name(), self.state_dir().host_id()?.to_string());
+        let alone = self.config().backend != BackendChoice::Redis;
+        let above = known.map(|row| row.epoch);
+        let owner = if alone { &host } else { SHARED };
+        let wanted = Meta::new(first_epoch(above), Id::random().to_string(), "1", owner);
+        let meta = match &survey.meta {
+            Some(meta) => meta.clone(),
+            None => agentcoord_redis::found(&url, name, &wanted, Deadlines::default()).await?,
+        };
+        let shared = meta.owner == SHARED && (!alone || known.is_some_and(|row| row.owner.is_none()));
+        if meta.owner != host && !shared {
+            return Err(second_host(&meta.owner));
+        }
+        let ours =
+            known.is_none_or(|row| row.instance.as_ref() == Some(&meta.instance)) || meta.instance == wanted.instance;
+        if !ours {
+            return Err(Error::Refused {
+                policy: "foreign_namespace",
+                reason: format!("{url} holds another founding of namespace {name}; choose another namespace or Redis"),
+            });
+        }
+        let founded = meta.instance == wanted.instance;
+        let moved_on = known.is_some_and(|row| meta.epoch > row.epoch && row.run_id.as_ref() == Some(&survey.run_id));
+        let same = known.is_some_and(|row| meta.epoch == row.epoch && row.run_id.as_ref() == Some(&survey.run_id));
+        let joins = known.is_none() && shared;
+        let meta = if founded || moved_on || same || joins {
+            meta
+        } else {
+            let to = first_epoch(above.max(Some(meta.epoch)));
+            agentcoord_redis::raise(&url, name, &meta.instance, meta.epoch, to, Deadlines::default()).await?
+        };
+        let mut row = ModeRow::serving(meta.epoch, ModeEngine::Redis);
+        row.run_id = Some(survey.run_id.clone());
+        row.instance = Some(meta.instance);
+        row.generation = meta.generation.parse().unwrap_or(1);
+        row.owner = meta.owner.parse().ok();
+        Ok(row)
+    }
+
+    async fn look(&self) -> Result<Sighting> {
+        agentcoord_redis::look_for(&self.url()?, self.namespace().name(), Deadlines::default()).await
+    }
+
+    fn url(&self) -> Result<RedisUrl> {
+        RedisUrl::parse(self.config().redis_url())
+    }
+
+    /// The Redis URL as people may see it.
+    pub(crate) fn shown_url(&self) -> String {
+        self.url().map_or_else(|_| "an unreadable Redis URL".to_owned(), |url| url.to_string())
+    }
+
+    fn away(&self, error: Error) -> Error {
+        let reason = format!(
+            "this workspace works on Redis, and Redis is away ({error}). Start it again; \
+             files are not used behind its back, because others may still reach it"
+        );
+        Error::Unavailable { reason, source: Some(error.into()) }
     }
 
     /// The mode lock. Waiting for it blocks a thread, not the executor.
@@ -42,15 +172,27 @@ impl Host {
         let waited = tokio::task::spawn_blocking(move || namespace.lock_mode()).await;
         waited.map_err(|e| Error::backend("the wait for the mode lock was cut off", e))?
     }
+}
 
-    pub(crate) async fn open_redis(&self, _row: ModeRow, _news: &News) -> Result<Opened> {
-        Err(Error::unavailable("redis"))
-    }
+fn second_host(owner: &str) -> Error {
+    let reason = if owner == SHARED {
+        "this namespace is shared without fallback; use `--backend redis`, or another namespace"
+    } else {
+        "another state directory owns this namespace and may fall back to files; use another namespace, \
+         or start the namespace anew with `--backend redis` everywhere"
+    };
+    Error::Refused { policy: "second_host", reason: reason.to_owned() }
+}
 
-    /// The Redis URL as people may see it.
-    pub(crate) fn shown_url(&self) -> String {
-        self.config().redis_url().to_owned()
+/// The row, if no switch is under way.
+fn serving(row: ModeRow) -> Result<ModeRow> {
+    if row.phase == Phase::Serving {
+        return Ok(row);
     }
+    Err(Error::unavailable(format!(
+        "the workspace is in the middle of a switch of its engine ({}); finish it with `agentcoord store use files`",
+        row.phase.word()
+    )))
 }
 
 /// An epoch that no earlier one of this namespace can reach: hours since 2025, or one above the highest known.

@@ -99,7 +99,7 @@ fn parent_agent<R: Rows>(step: &mut Step<'_, R>, parent: &Id) -> Ruled<(String, 
 }
 
 fn new_agent<R: Rows>(step: &mut Step<'_, R>, body: &Register) -> Ruled<(String, AgentRecord)> {
-    let key = step.free_key::<AgentRecord>(&body.agent)?;
+    let key = step.free_key::<AgentRecord>(&body.agent, |a| &a.id)?;
     let name = free_name(step, &body.name, &key)?;
     let agent = AgentRecord {
         id: body.agent.clone(),

@@ -21,7 +21,7 @@ pub(super) fn request<R: Rows>(step: &mut Step<'_, R>, body: RequestApproval) ->
         let status = step.get::<ApprovalRecord>(&known.key)?.map_or(ApprovalStatus::Expired, |a| a.status);
         return Ok(ApprovalRef { key: known.key, status, duplicate: true, consumed: false });
     }
-    let key = step.free_key::<ApprovalRecord>(&body.id)?;
+    let key = step.free_key::<ApprovalRecord>(&body.id, |a| &a.id)?;
     let session = match &step.call.actor {
         Actor::Session(id) => Some(id.clone()),
         Actor::Human(_) | Actor::System => None,
@@ -71,7 +71,7 @@ pub(super) fn vote<R: Rows>(step: &mut Step<'_, R>, body: CastVote) -> Ruled<App
     if approval.votes.iter().any(|v| v.by == by) && approval.status == ApprovalStatus::Pending {
         return Err(Policy::AlreadyVoted.into());
     }
-    pending(&key, &approval)?;
+    pending(step, &key, &approval)?;
     if !approval.eligible.is_empty() && !approval.eligible.contains(&name) {
         return Err(Policy::NotEligible.into());
     }
@@ -90,12 +90,19 @@ pub(super) fn vote<R: Rows>(step: &mut Step<'_, R>, body: CastVote) -> Ruled<App
     Ok(answer(key, &approval))
 }
 
-fn pending(key: &str, approval: &ApprovalRecord) -> Ruled<()> {
-    if approval.status == ApprovalStatus::Pending {
+/// Refuses what comes after the decision, and after the time to decide: one step settles only a few due items, so an
+/// approval whose time is over may still be stored as pending.
+fn pending<R: Rows>(step: &Step<'_, R>, key: &str, approval: &ApprovalRecord) -> Ruled<()> {
+    let status = if is_overdue(step, approval) { ApprovalStatus::Expired } else { approval.status };
+    if status == ApprovalStatus::Pending {
         return Ok(());
     }
-    let (actual, expected) = (approval.status.word().to_owned(), ApprovalStatus::Pending.word().to_owned());
+    let (actual, expected) = (status.word().to_owned(), ApprovalStatus::Pending.word().to_owned());
     Err(Refusal::WrongState { noun: Noun::Approval, id: key.to_owned(), actual, expected }.into())
+}
+
+fn is_overdue<R: Rows>(step: &Step<'_, R>, approval: &ApprovalRecord) -> bool {
+    approval.status == ApprovalStatus::Pending && approval.expires_at <= step.wall
 }
 
 fn decide<R: Rows>(step: &mut Step<'_, R>, key: &str, approval: &mut ApprovalRecord, status: ApprovalStatus) {
@@ -107,7 +114,7 @@ fn decide<R: Rows>(step: &mut Step<'_, R>, key: &str, approval: &mut ApprovalRec
 pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelApproval) -> Ruled<ApprovalRef> {
     let by = step.principal()?;
     let (key, mut approval) = step.resolve::<ApprovalRecord>(Noun::Approval, &body.approval, |a| &a.id)?;
-    pending(&key, &approval)?;
+    pending(step, &key, &approval)?;
     if approval.requested_by != by {
         let owner = Some(approval.requested_by);
         return Err(Refusal::Stale { noun: Noun::Approval, id: key, owner, current: None }.into());
@@ -120,6 +127,10 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelApproval) -> R
 pub(super) fn consume<R: Rows>(step: &mut Step<'_, R>, body: ConsumeApproval) -> Ruled<ApprovalRef> {
     step.principal()?;
     let (key, mut approval) = step.resolve::<ApprovalRecord>(Noun::Approval, &body.approval, |a| &a.id)?;
+    if is_overdue(step, &approval) {
+        decide(step, &key, &mut approval, ApprovalStatus::Expired);
+        step.put(&key, &approval)?;
+    }
     let consumed = approval.status == ApprovalStatus::Approved && approval.consumed_at.is_none();
     if consumed {
         approval.consumed_at = Some(step.wall);

@@ -9,7 +9,7 @@ use crate::record::{MessageRecord, ThreadRecord};
 
 pub(super) fn open<R: Rows>(step: &mut Step<'_, R>, body: OpenThread) -> Ruled<Posted> {
     let posted_by = step.principal()?;
-    let key = step.free_key::<ThreadRecord>(&body.id)?;
+    let key = step.free_key::<ThreadRecord>(&body.id, |t| &t.id)?;
     let mut thread = ThreadRecord {
         id: body.id,
         seq: step.next_seq(),

@@ -239,12 +239,14 @@ impl<'a, R: Rows> Step<'a, R> {
         Err(Refusal::NotFound { noun, id: typed }.into())
     }
 
-    /// The shortest free key for a new record.
-    pub(crate) fn free_key<T: Record>(&mut self, id: &Id) -> Ruled<String> {
+    /// The shortest free key for a new record. An id names one record: its blobs are stored under it.
+    pub(crate) fn free_key<T: Record>(&mut self, id: &Id, id_of: impl Fn(&T) -> &Id) -> Ruled<String> {
         for length in key_lengths(32) {
             let key = &id.as_str()[..length];
-            if self.get::<T>(key)?.is_none() {
-                return Ok(key.to_owned());
+            match self.get::<T>(key)? {
+                None => return Ok(key.to_owned()),
+                Some(record) if id_of(&record) == id => break,
+                Some(_) => {}
             }
         }
         Err(Policy::IdTaken.into())

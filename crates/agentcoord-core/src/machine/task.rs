@@ -33,7 +33,7 @@ fn create_one<R: Rows>(step: &mut Step<'_, R>, new: NewTask, created_by: &str) -
         }
         return Ok(CreatedTask { key: known.key, duplicate: true });
     }
-    let key = step.free_key::<TaskRecord>(&new.id)?;
+    let key = step.free_key::<TaskRecord>(&new.id, |t| &t.id)?;
     let task = TaskRecord {
         id: new.id,
         title: new.title,
@@ -80,7 +80,7 @@ pub(super) fn claim<R: Rows>(step: &mut Step<'_, R>, body: ClaimTask) -> Ruled<C
     capabilities.sort();
     if let Some(typed) = &body.id {
         let (key, task) = step.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id)?;
-        if let Some(holder) = task.name {
+        if let Some(holder) = holder(&task) {
             return Err(Refusal::Held { noun: Noun::Task, id: key, holder }.into());
         }
         expect(&key, task.status, TaskStatus::Pending)?;
@@ -312,9 +312,14 @@ fn owned<R: Rows>(step: &mut Step<'_, R>, typed: &str, token: crate::ids::Token)
     let acting = step.acting()?;
     let (key, task) = step.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id)?;
     if task.token != Some(token) || task.session.as_ref() != Some(&acting.id) {
-        return Err(Refusal::Stale { noun: Noun::Task, id: key, owner: task.name, current: task.token }.into());
+        return Err(Refusal::Stale { noun: Noun::Task, id: key, owner: holder(&task), current: task.token }.into());
     }
     Ok((key, task))
+}
+
+/// Who has a task. A finished one keeps the name of whoever had it last, but nobody has it.
+fn holder(task: &TaskRecord) -> Option<String> {
+    task.session.as_ref().and(task.name.clone())
 }
 
 fn expect(key: &str, actual: TaskStatus, expected: TaskStatus) -> Ruled<()> {
@@ -354,6 +359,9 @@ pub(super) fn extend<R: Rows>(step: &mut Step<'_, R>, body: ExtendTask) -> Ruled
 
 pub(super) fn complete<R: Rows>(step: &mut Step<'_, R>, body: CompleteTask) -> Ruled<TaskChanged> {
     let (key, mut task) = owned(step, &body.key, body.token)?;
+    if task.id != body.id {
+        return Err(Refusal::NotFound { noun: Noun::Task, id: body.id.as_str().to_owned() }.into());
+    }
     finish(step, &mut task, TaskStatus::Completed);
     task.has_result = body.has_result.then_some(true);
     step.put(&key, &task)?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod conformance;
 mod namespace;
 mod scripts;
 mod server;

@@ -1,4 +1,6 @@
 //! The client library on real engines.
 #![allow(clippy::unwrap_used)]
 
+mod engines;
+mod place;
 mod sessions;

@@ -1,4 +1,4 @@
-//! What an agent does in one line each, on files.
+//! What an agent does in one line each, on both engines.
 
 use std::time::Duration;
 
@@ -7,19 +7,33 @@ use agentcoord::core::approval::{CastVote, Verdict};
 use agentcoord::core::lock::FileLocks;
 use agentcoord::core::op::Actor;
 use agentcoord::core::task::NewTask;
-use agentcoord::{BackendChoice, CoordinationClient, Decision, Error, SessionBuilder};
+use agentcoord::{Decision, Error};
 
-fn session(dir: &tempfile::TempDir, name: &str) -> SessionBuilder {
-    CoordinationClient::session("Engineer", name)
-        .dir(dir.path())
-        .state_dir(dir.path().join("state"))
-        .backend(BackendChoice::Files)
+use crate::place::Place;
+
+/// Runs a test on files and on a private Redis.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod files {
+            $(#[tokio::test] async fn $name() { super::$name(&super::Place::files()).await; })+
+        }
+        mod redis {
+            $(#[tokio::test] async fn $name() { super::$name(&super::Place::redis()).await; })+
+        }
+    };
 }
 
-#[tokio::test]
-async fn lock_passes_from_one_session_to_the_next() {
-    let dir = tempfile::tempdir().unwrap();
-    let (one, two) = (session(&dir, "one").await.unwrap(), session(&dir, "two").await.unwrap());
+on_both_engines!(
+    lock_passes_from_one_session_to_the_next,
+    dropped_wait_leaves_the_queue,
+    dropped_guard_gives_the_lock_back,
+    closing_a_session_passes_its_lock_on,
+    waiting_claim_gets_the_task_that_is_created,
+    approval_blocks_until_a_person_votes,
+);
+
+async fn lock_passes_from_one_session_to_the_next(place: &Place) {
+    let (one, two) = (place.session("one").await.unwrap(), place.session("two").await.unwrap());
     let first = one.lock_file("src/a.rs").intent("first").await.unwrap();
     let refused = two.lock_file("./src/a.rs").timeout(Duration::ZERO).await;
     assert!(matches!(refused, Err(Error::Held { holder, .. }) if holder == "one"));
@@ -33,10 +47,8 @@ async fn lock_passes_from_one_session_to_the_next() {
     two.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn dropped_wait_leaves_the_queue() {
-    let dir = tempfile::tempdir().unwrap();
-    let (one, two) = (session(&dir, "one").await.unwrap(), session(&dir, "two").await.unwrap());
+async fn dropped_wait_leaves_the_queue(place: &Place) {
+    let (one, two) = (place.session("one").await.unwrap(), place.session("two").await.unwrap());
     let held = one.lock_file("a").await.unwrap();
     let waited = tokio::time::timeout(Duration::from_millis(100), two.lock_file("a").into_future()).await;
     assert!(waited.is_err(), "the lock is held");
@@ -47,10 +59,8 @@ async fn dropped_wait_leaves_the_queue() {
     one.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn dropped_guard_gives_the_lock_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let (one, two) = (session(&dir, "one").await.unwrap(), session(&dir, "two").await.unwrap());
+async fn dropped_guard_gives_the_lock_back(place: &Place) {
+    let (one, two) = (place.session("one").await.unwrap(), place.session("two").await.unwrap());
     drop(one.lock_file("a").await.unwrap());
     let taken = two.lock_file("a").timeout(Duration::from_secs(10)).await.unwrap();
     taken.release().await.unwrap();
@@ -58,10 +68,8 @@ async fn dropped_guard_gives_the_lock_back() {
     two.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn closing_a_session_passes_its_lock_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let (one, two) = (session(&dir, "one").await.unwrap(), session(&dir, "two").await.unwrap());
+async fn closing_a_session_passes_its_lock_on(place: &Place) {
+    let (one, two) = (place.session("one").await.unwrap(), place.session("two").await.unwrap());
     let held = one.lock_file("a").await.unwrap();
     let (taken, closed) = tokio::join!(two.lock_file("a").into_future(), one.close());
     closed.unwrap();
@@ -71,10 +79,8 @@ async fn closing_a_session_passes_its_lock_on() {
     two.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn waiting_claim_gets_the_task_that_is_created() {
-    let dir = tempfile::tempdir().unwrap();
-    let (lead, worker) = (session(&dir, "lead").await.unwrap(), session(&dir, "worker").await.unwrap());
+async fn waiting_claim_gets_the_task_that_is_created(place: &Place) {
+    let (lead, worker) = (place.session("lead").await.unwrap(), place.session("worker").await.unwrap());
     let mut task = NewTask::titled("build it");
     task.tags = vec!["backend".into()];
     task.description = Some("with care".into());
@@ -88,10 +94,8 @@ async fn waiting_claim_gets_the_task_that_is_created() {
     worker.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn approval_blocks_until_a_person_votes() {
-    let dir = tempfile::tempdir().unwrap();
-    let agent = session(&dir, "agent").await.unwrap();
+async fn approval_blocks_until_a_person_votes(place: &Place) {
+    let agent = place.session("agent").await.unwrap();
     let approval = agent.request_approval("deployment", "ship 2.0").await.unwrap();
     assert_eq!(approval.decision_within(Duration::ZERO).await.unwrap(), Decision::Pending);
     let vote = CastVote {
@@ -111,9 +115,9 @@ async fn approval_blocks_until_a_person_votes() {
 
 #[test]
 fn blocked_executor_does_not_lose_the_session() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = Place::files();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let agent = runtime.block_on(session(&dir, "agent").ttl(Duration::from_millis(600)).into_future()).unwrap();
+    let agent = runtime.block_on(place.session("agent").ttl(Duration::from_millis(600)).into_future()).unwrap();
     let held = runtime.block_on(agent.lock_file("a").into_future()).unwrap();
     // Nothing runs on the agent's executor for three times the session's time to live.
     std::thread::sleep(Duration::from_millis(1_800));

@@ -1,0 +1,9 @@
+//! The conformance cases: one function a behaviour, run on every engine by [`conformance!`](crate::conformance!).
+
+pub mod agents;
+pub mod approvals;
+pub mod audit;
+pub mod board;
+pub mod locks;
+pub mod requests;
+pub mod tasks;

@@ -1,0 +1,556 @@
+//! The generator: one random operation after the other, mostly sensible, sometimes not.
+
+use std::fmt::Debug;
+
+use agentcoord_core::agent::{Deregister, Heartbeat, ProcessIdentity, Register, SessionKind, Tick, UpdateAgent};
+use agentcoord_core::approval::{CancelApproval, CastVote, ConsumeApproval, RequestApproval, Verdict};
+use agentcoord_core::audit::AppendAudit;
+use agentcoord_core::board::{OpenThread, PostMessage, ResolveThread, ThreadPriority, ThreadStatus};
+use agentcoord_core::ids::{Epoch, Id, RequestNo, Ticket, Token};
+use agentcoord_core::limits::REPLAY_WINDOW;
+use agentcoord_core::lock::{AcquireLock, ConfirmLock, LockPath, ReleaseLock, RenewLock, WithdrawLock};
+use agentcoord_core::op::{Actor, Answer, Call, Op, Verb, decode};
+use agentcoord_core::task::{
+    ClaimTask, CompleteTask, ConfirmTask, CreateTasks, ExtendTask, FailTask, NewTask, ProgressTask, ReleaseTask,
+    StartTask, WithdrawTask,
+};
+
+use super::known::{Asking, Client, Known, Teach, learn};
+use crate::random::Random;
+
+const PATHS: [&str; 8] = ["a", "a/b", "a-b", "b", "ä/ö", "src/main.rs", "src/main.rs.bak", "@git/index"];
+const TAGS: [&str; 5] = ["backend", "back", "frontend", "docs", "ünïcode tag"];
+const CAPABILITIES: [&str; 4] = ["rust", "python", "gpu", "c++"];
+const NAMES: [&str; 4] = ["ada", "bob", "grace hopper", "ada-2"];
+const PEOPLE: [&str; 4] = ["eve", "mallory", "trent", "ada"];
+
+/// An encoded operation that knows how to read its answer.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) call: Call,
+    /// The operation in words.
+    pub(super) words: String,
+    /// An answer in words, whatever the order of its fields.
+    pub(super) read: fn(&[u8]) -> String,
+    pub(super) learn: fn(&[u8], &Call, &mut Known),
+}
+
+impl Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Call { verb, client, request, actor, .. } = &self.call;
+        write!(f, "{verb} by {actor:?} as {}-{request}: {}", &client.as_str()[..8], self.words)
+    }
+}
+
+fn read<V: Verb<Reply: Debug>>(bytes: &[u8]) -> String {
+    match decode::<Answer<V::Reply>>(bytes, V::NAME) {
+        Ok(answer) => format!("{answer:?}"),
+        Err(e) => format!("an answer that cannot be read ({e:?}): {}", bytes.escape_ascii()),
+    }
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+pub(super) enum Next {
+    /// An operation.
+    Ask(Box<Asked>),
+    /// Time passes, in milliseconds.
+    Advance(u64),
+    /// The wall clock is set.
+    SetWall(i64),
+    /// The callers are another boot.
+    Reboot(String, u64),
+}
+
+pub(super) struct Generator {
+    pub(super) random: Random,
+    pub(super) known: Known,
+    epoch: Epoch,
+    clients: Vec<Client>,
+    asked: Vec<Asked>,
+}
+
+impl Generator {
+    pub(super) fn new(seed: u64, epoch: Epoch) -> Self {
+        let mut random = Random::new(seed);
+        let clients = (0..4).map(|_| Client { id: random.id(), next: 1 }).collect();
+        Self { random, known: Known::default(), epoch, clients, asked: Vec::new() }
+    }
+
+    /// What happens next.
+    pub(super) fn next(&mut self) -> Next {
+        match self.random.below(1_000) {
+            0..120 => Next::Advance(self.random.next() % 400),
+            120..140 => Next::Advance(self.random.next() % 12_000),
+            140..144 => Next::Advance(self.random.next() % 90_000),
+            144..145 => {
+                // Everybody's session is over.
+                self.known.sessions.keep(2);
+                Next::Advance(self.random.next() % (30 * 3_600_000))
+            }
+            145..149 => Next::SetWall(i64::try_from(self.random.next() % 7_200_000).unwrap_or(0) - 3_600_000),
+            149..152 => {
+                let boot = self.random.below(2);
+                Next::Reboot(format!("boot-{boot}"), self.random.next() % 10_000_000)
+            }
+            152..220 => match self.again() {
+                Some(asked) => Next::Ask(Box::new(asked)),
+                None => Next::Advance(1),
+            },
+            _ => Next::Ask(Box::new(self.fresh())),
+        }
+    }
+
+    /// Remembers what was asked and what came of it.
+    pub(super) fn answered(&mut self, asked: Asked, answer: &[u8]) {
+        (asked.learn)(answer, &asked.call, &mut self.known);
+        if self.asked.len() == 400 {
+            self.asked.remove(0);
+        }
+        self.asked.push(asked);
+    }
+
+    /// An earlier request again: the same, or its number with another body, or a number far below the window.
+    fn again(&mut self) -> Option<Asked> {
+        // Mostly one of the last few, as after a lost answer.
+        let recent = if self.random.one_in(4) { 0 } else { self.asked.len().saturating_sub(12) };
+        let old = self.random.pick(&self.asked[recent..]).cloned()?;
+        match self.random.below(6) {
+            0 => {
+                let mut other = self.fresh();
+                self.renumber(&mut other, old.call.client.clone(), old.call.request);
+                Some(other)
+            }
+            1 => {
+                let mut other = self.fresh();
+                let below = old.call.request.0.saturating_sub(REPLAY_WINDOW).max(1);
+                self.renumber(&mut other, old.call.client.clone(), RequestNo(below));
+                Some(other)
+            }
+            _ => Some(old),
+        }
+    }
+
+    fn renumber(&mut self, asked: &mut Asked, client: Id, request: RequestNo) {
+        asked.call.client = client;
+        asked.call.request = request;
+    }
+
+    fn number(&mut self) -> (Id, RequestNo) {
+        let at = self.random.below(self.clients.len());
+        if self.random.one_in(400) {
+            self.clients[at] = Client { id: self.random.id(), next: 1 };
+        }
+        let step = if self.random.one_in(300) { REPLAY_WINDOW - 3 } else { 1 };
+        let client = &mut self.clients[at];
+        let number = client.next;
+        client.next += step;
+        (client.id.clone(), RequestNo(number))
+    }
+
+    fn ask<V: Verb<Reply: Debug + Teach> + Debug>(&mut self, actor: Actor, body: V) -> Asked {
+        let (client, request) = self.number();
+        self.ask_as(client, request, actor, body)
+    }
+
+    fn ask_as<V: Verb<Reply: Debug + Teach> + Debug>(
+        &mut self,
+        client: Id,
+        request: RequestNo,
+        actor: Actor,
+        body: V,
+    ) -> Asked {
+        let op = Op { epoch: self.epoch, client, request, actor, body };
+        let words = format!("{:?}", op.body);
+        let call = Call::encode(&op).expect("the generator makes requests that pass the client's checks");
+        Asked { call, words, read: read::<V>, learn: learn::<V::Reply> }
+    }
+
+    fn actor(&mut self) -> Actor {
+        match self.random.below(40) {
+            0 => Actor::System,
+            1 => self.human(),
+            2 => Actor::Session(self.random.id()),
+            _ => self.agent(),
+        }
+    }
+
+    fn human(&mut self) -> Actor {
+        Actor::Human(self.one(&PEOPLE))
+    }
+
+    fn agent(&mut self) -> Actor {
+        let session = self.known.sessions.pick(&mut self.random);
+        Actor::Session(session.unwrap_or_else(|| self.random.id()))
+    }
+
+    /// Mostly the owner of a thing, sometimes another.
+    fn owner(&mut self, session: Option<Id>) -> Actor {
+        match session {
+            Some(session) if !self.random.one_in(8) => Actor::Session(session),
+            _ => self.actor(),
+        }
+    }
+
+    fn one(&mut self, of: &[&str]) -> String {
+        of[self.random.below(of.len())].to_owned()
+    }
+
+    fn some(&mut self, of: &[&str], most: usize) -> Vec<String> {
+        let mut list: Vec<String> = (0..self.random.below(most + 1)).map(|_| self.one(of)).collect();
+        list.sort();
+        list.dedup();
+        list
+    }
+
+    fn maybe<T>(&mut self, times: usize, value: T) -> Option<T> {
+        self.random.one_in(times).then_some(value)
+    }
+
+    fn paths(&mut self, least: usize) -> Vec<LockPath> {
+        let mut list = self.some(&PATHS, 3);
+        while list.len() < least {
+            list.push(self.one(&PATHS));
+        }
+        list.iter().map(|p| LockPath::parse(p).expect("a path")).collect()
+    }
+
+    fn token(&mut self) -> (Token, Option<Id>) {
+        let made_up = (Token(self.random.next() % 50), None);
+        if self.random.one_in(20) { made_up } else { self.known.grants.pick(&mut self.random).unwrap_or(made_up) }
+    }
+
+    /// What somebody types for a record: its key, the whole id, or something that is not there.
+    fn typed(&mut self, known: Option<String>) -> String {
+        match known {
+            Some(key) if !self.random.one_in(15) => key,
+            _ => self.random.id().as_str()[..8 + self.random.below(25)].to_owned(),
+        }
+    }
+
+    fn fresh(&mut self) -> Asked {
+        if self.known.sessions.len() < 5 && self.random.one_in(2) {
+            return self.register();
+        }
+        match self.random.below(100) {
+            0..6 => self.register(),
+            6..12 => {
+                let (actor, progress) = (self.agent(), self.random.one_in(3));
+                self.ask(actor, Heartbeat { progress })
+            }
+            12..14 => {
+                let actor = self.actor();
+                let busy = self.random.next() % 60_000;
+                let body = UpdateAgent {
+                    status: self.maybe(2, "reviewing".to_owned()),
+                    working_on: self.maybe(2, String::new()),
+                    busy_for: self.maybe(2, busy),
+                };
+                self.ask(actor, body)
+            }
+            14..15 => {
+                let actor = self.actor();
+                let reason = self.maybe(2, "done".to_owned());
+                self.ask(actor, Deregister { reason })
+            }
+            15..19 => {
+                let actor = if self.random.one_in(2) { Actor::System } else { self.actor() };
+                let most = 1 + self.random.next() % 64;
+                self.ask(actor, Tick { most })
+            }
+            19..48 => self.locks(),
+            48..76 => self.tasks(),
+            76..84 => self.board(),
+            84..97 => self.approvals(),
+            _ => {
+                let actor = self.actor();
+                let entry = format!("{{\"reason\":\"{}\"}}", self.random.next() % 100);
+                self.ask(actor, AppendAudit { entry })
+            }
+        }
+    }
+
+    fn register(&mut self) -> Asked {
+        let shell = self.random.one_in(3);
+        let known = self.known.sessions.pick(&mut self.random);
+        let fresh = self.random.id();
+        let process = ProcessIdentity { pid: 42, started: 7, boot_id: "boot-1".to_owned(), pid_namespace: 1 << 40 };
+        let body = Register {
+            agent: self.random.id(),
+            session: if self.random.one_in(12) { known.clone().unwrap_or(fresh) } else { fresh },
+            name: self.one(&NAMES),
+            key: if shell { self.one(&["", "tty-1", "tty-2"]) } else { String::new() },
+            role: self.one(&["Engineer", "Reviewer"]),
+            working_on: self.maybe(2, "locks".to_owned()),
+            capabilities: self.some(&CAPABILITIES, 3),
+            host: "host".to_owned(),
+            process: self.maybe(2, process),
+            kind: if shell { SessionKind::Shell } else { SessionKind::Process },
+            ttl: if self.random.one_in(4) { 1 + self.random.next() % 5_000 } else { 600_000 },
+            parent: known.filter(|_| self.random.one_in(6)),
+            resume: shell && !self.random.one_in(4),
+            metadata: self.maybe(4, "{}".to_owned()),
+        };
+        let actor = self.actor();
+        self.ask(actor, body)
+    }
+
+    fn locks(&mut self) -> Asked {
+        match self.random.below(29) {
+            0..13 => {
+                let actor = self.actor();
+                let mut body = AcquireLock::new(self.paths(1));
+                body.lane = self.one(&["", "", "", "second"]);
+                body.intent = self.maybe(3, "refactoring".to_owned());
+                let (ttl, wait) = (1 + self.random.next() % 5_000, self.random.next() % 8_000);
+                body.ttl = self.maybe(3, ttl);
+                body.wait = if self.random.one_in(4) { Some(0) } else { self.maybe(3, wait) };
+                self.ask(actor, body)
+            }
+            13..19 => match self.known.lock_requests.pick(&mut self.random) {
+                Some(Asking { ticket: Some(ticket), session, .. }) => {
+                    let actor = self.owner(session);
+                    self.ask(actor, ConfirmLock { ticket })
+                }
+                _ => {
+                    let (actor, ticket) = (self.actor(), Ticket::of(&self.random.id(), RequestNo(1)));
+                    self.ask(actor, ConfirmLock { ticket })
+                }
+            },
+            19..21 => {
+                let (token, session) = self.token();
+                let actor = self.owner(session);
+                let ttl = 1 + self.random.next() % 5_000;
+                let ttl = self.maybe(2, ttl);
+                self.ask(actor, RenewLock { token, ttl })
+            }
+            21..26 => {
+                let (token, session) = self.token();
+                let actor = self.owner(session);
+                let paths = if self.random.one_in(3) { self.paths(0) } else { Vec::new() };
+                self.ask(actor, ReleaseLock { token, paths })
+            }
+            _ => {
+                let asking = self.known.lock_requests.pick(&mut self.random);
+                let (client, request, confirm) = self.withdrawn(asking);
+                let (_, number) = self.number_of(&client);
+                let actor = self.actor();
+                self.ask_as(client, number, actor, WithdrawLock { request, confirm })
+            }
+        }
+    }
+
+    /// What to withdraw: a request that was answered, or one that has not been sent yet.
+    fn withdrawn(&mut self, asking: Option<Asking>) -> (Id, RequestNo, Option<RequestNo>) {
+        match asking {
+            Some(asking) if !self.random.one_in(5) => {
+                let later = RequestNo(asking.request.0 + 1 + self.random.next() % 3);
+                (asking.client, asking.request, self.maybe(3, later))
+            }
+            _ => {
+                let at = self.random.below(self.clients.len());
+                let client = &mut self.clients[at];
+                client.next += 1;
+                (client.id.clone(), RequestNo(client.next - 1), None)
+            }
+        }
+    }
+
+    fn number_of(&mut self, client: &Id) -> (Id, RequestNo) {
+        match self.clients.iter_mut().find(|c| c.id == *client) {
+            Some(client) => {
+                client.next += 1;
+                (client.id.clone(), RequestNo(client.next - 1))
+            }
+            None => (client.clone(), RequestNo(100_000 + self.random.next() % 1_000)),
+        }
+    }
+
+    fn task(&mut self) -> NewTask {
+        let mut task = NewTask::titled(format!("task {}", self.random.next() % 100));
+        let known = self.known.task_ids.pick(&mut self.random);
+        let fresh = self.random.id();
+        task.id = if self.random.one_in(40) { known.unwrap_or(fresh) } else { fresh };
+        self.known.task_ids.push(task.id.clone());
+        task.priority = u8::try_from(1 + self.random.below(5)).unwrap_or(3);
+        task.tags = self.some(&TAGS, 2);
+        task.requires = if self.random.one_in(3) { self.some(&CAPABILITIES, 2) } else { Vec::new() };
+        task.max_attempts = 1 + u32::try_from(self.random.below(4)).unwrap_or(0);
+        let lease = 1 + self.random.next() % 5_000;
+        task.lease = self.maybe(3, lease);
+        let key = format!("key {}", self.random.below(6));
+        task.key = self.maybe(5, key);
+        if self.random.one_in(4) {
+            // A repeated key is a duplicate only when the content is the same.
+            task = NewTask { id: task.id, key: task.key, ..NewTask::titled("the same") };
+        }
+        task.description = self.maybe(4, "much to do".to_owned());
+        task.payload = self.maybe(4, "[]".to_owned());
+        task
+    }
+
+    fn claim_of(&mut self) -> (String, Token, Actor) {
+        let made_up = self.random.next() % 90;
+        match self.known.claims.pick(&mut self.random) {
+            Some(claim) => {
+                let token = if self.random.one_in(12) { Token(made_up) } else { claim.token };
+                (self.typed(Some(claim.key)), token, self.owner(claim.session))
+            }
+            None => (self.typed(None), Token(made_up), self.actor()),
+        }
+    }
+
+    fn tasks(&mut self) -> Asked {
+        match self.random.below(34) {
+            0..8 => {
+                let actor = self.actor();
+                let many = if self.random.one_in(25) { 1 + self.random.below(100) } else { 1 + self.random.below(3) };
+                let tasks = (0..many).map(|_| self.task()).collect();
+                self.ask(actor, CreateTasks::new(tasks))
+            }
+            8..17 => {
+                let actor = self.actor();
+                let mut body = ClaimTask::new(self.some(&TAGS, 3));
+                let known = self.known.tasks.pick(&mut self.random);
+                let typed = self.typed(known);
+                body.id = self.maybe(6, typed);
+                let (lease, wait) = (1 + self.random.next() % 5_000, self.random.next() % 8_000);
+                body.lease = self.maybe(3, lease);
+                body.wait = if self.random.one_in(3) { Some(0) } else { self.maybe(3, wait) };
+                self.ask(actor, body)
+            }
+            17..20 => match self.known.task_requests.pick(&mut self.random) {
+                Some(Asking { ticket: Some(ticket), session, .. }) => {
+                    let actor = self.owner(session);
+                    self.ask(actor, ConfirmTask { ticket })
+                }
+                _ => {
+                    let (actor, ticket) = (self.actor(), Ticket::of(&self.random.id(), RequestNo(1)));
+                    self.ask(actor, ConfirmTask { ticket })
+                }
+            },
+            20..22 => {
+                let asking = self.known.task_requests.pick(&mut self.random);
+                let (client, request, confirm) = self.withdrawn(asking);
+                let (_, number) = self.number_of(&client);
+                let actor = self.actor();
+                self.ask_as(client, number, actor, WithdrawTask { request, confirm })
+            }
+            22..24 => {
+                let (key, token, actor) = self.claim_of();
+                self.ask(actor, StartTask { key, token })
+            }
+            24..26 => {
+                let (key, token, actor) = self.claim_of();
+                let percent = u8::try_from(self.random.below(101)).unwrap_or(0);
+                let body = ProgressTask {
+                    key,
+                    token,
+                    note: self.maybe(2, "half way".to_owned()),
+                    percent: self.maybe(2, percent),
+                };
+                self.ask(actor, body)
+            }
+            26..28 => {
+                let (key, token, actor) = self.claim_of();
+                let lease = 1 + self.random.next() % 5_000;
+                self.ask(actor, ExtendTask { key, token, lease })
+            }
+            28..30 => {
+                let (key, token, actor) = self.claim_of();
+                let fresh = self.random.id();
+                let id = if self.random.one_in(10) {
+                    self.known.task_ids.pick(&mut self.random).unwrap_or(fresh)
+                } else {
+                    self.known.task_ids.find(|id| id.as_str().starts_with(&key)).unwrap_or(fresh)
+                };
+                let result = self.maybe(2, "{\"ok\":true}".to_owned());
+                self.ask(actor, CompleteTask::new(key, id, token, result))
+            }
+            30..32 => {
+                let (key, token, actor) = self.claim_of();
+                let retry = !self.random.one_in(3);
+                self.ask(actor, FailTask { key, token, reason: "no luck".to_owned(), retry })
+            }
+            _ => {
+                let (key, token, actor) = self.claim_of();
+                self.ask(actor, ReleaseTask { key, token })
+            }
+        }
+    }
+
+    fn board(&mut self) -> Asked {
+        let actor = self.actor();
+        let known = self.known.threads.pick(&mut self.random);
+        let thread = self.typed(known);
+        match self.random.below(8) {
+            0..3 => {
+                let text = self.maybe(2, "hello\nthere".to_owned());
+                let mut body = OpenThread::new("a question", text);
+                body.id = self.random.id();
+                body.message = body.message.is_some().then(|| self.random.id());
+                body.priority = *self.random.pick(ThreadPriority::ALL).expect("not empty");
+                body.tags = self.some(&TAGS, 2);
+                body.link = self.maybe(3, "src/main.rs".to_owned());
+                self.ask(actor, body)
+            }
+            3..6 => {
+                let message = self.random.id();
+                self.ask(actor, PostMessage { thread, message, text: "an answer".to_owned() })
+            }
+            _ => {
+                let status = *self.random.pick(ThreadStatus::ALL).expect("not empty");
+                self.ask(actor, ResolveThread { thread, status })
+            }
+        }
+    }
+
+    fn approvals(&mut self) -> Asked {
+        let known = self.known.approvals.pick(&mut self.random);
+        let approval = self.typed(known);
+        match self.random.below(13) {
+            0..4 => {
+                let action = self.one(&["deploy", "drop a table"]);
+                let mut body = RequestApproval::new("deployment", action);
+                body.id = self.random.id();
+                body.eligible = if self.random.one_in(4) {
+                    PEOPLE[..3].iter().map(|p| (*p).to_owned()).collect()
+                } else {
+                    Vec::new()
+                };
+                body.quorum = 1 + u32::try_from(self.random.below(3)).unwrap_or(0);
+                body.rejections = 1 + u32::try_from(self.random.below(2)).unwrap_or(0);
+                body.expires_in = 1 + self.random.next() % 20_000;
+                let key = format!("key {}", self.random.below(6));
+                body.key = self.maybe(4, key);
+                body.payload = self.maybe(3, "{}".to_owned());
+                body.diff = self.maybe(3, "+ a line".to_owned());
+                let body = body.seal();
+                self.known.digests.push(body.digest.clone());
+                let actor = self.actor();
+                self.ask(actor, body)
+            }
+            4..9 => {
+                let actor = if self.random.one_in(8) { self.actor() } else { self.human() };
+                let verdict = if self.random.one_in(3) { Verdict::Reject } else { Verdict::Approve };
+                let digest = self.known.digests.pick(&mut self.random).filter(|_| self.random.one_in(3));
+                let body = CastVote {
+                    approval,
+                    verdict,
+                    digest,
+                    note: (verdict == Verdict::Reject || self.random.one_in(2)).then(|| "because".to_owned()),
+                    audit: "{\"decision_type\":\"approval_vote\"}".to_owned(),
+                };
+                self.ask(actor, body)
+            }
+            9..10 => {
+                let actor = self.actor();
+                self.ask(actor, CancelApproval { approval })
+            }
+            _ => {
+                let actor = self.actor();
+                self.ask(actor, ConsumeApproval { approval })
+            }
+        }
+    }
+}

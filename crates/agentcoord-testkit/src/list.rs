@@ -1,0 +1,184 @@
+//! The one list of conformance cases.
+
+/// Expands to one test per case for a [`Harness`](crate::harness::Harness), in one module per noun.
+#[macro_export]
+macro_rules! conformance {
+    ($harness:ty) => {
+        $crate::cases_of!(
+            $harness,
+            locks,
+            acquire_is_exclusive,
+            acquire_is_all_or_none,
+            acquire_is_fair,
+            acquire_again_is_the_same_lease,
+            tokens_strictly_increase,
+            acquire_is_idempotent,
+            release_grants_to_the_oldest_waiter,
+            unconfirmed_offer_moves_on,
+            an_offer_protects_its_path_until_it_lapses,
+            renew_checks_the_owner,
+            release_never_frees_anothers_lock,
+            late_release_never_frees_anothers_lock,
+            an_old_token_never_frees_the_same_agents_newer_lock,
+            release_frees_the_path_at_once,
+            part_of_a_grant_may_be_released,
+            withdraw_leaves_the_queue,
+            withdraw_gives_the_grant_back,
+            withdraw_voids_a_late_request,
+            withdrawing_a_repeated_acquire_keeps_the_lock,
+            verify_knows_stale_tokens,
+            spellings_of_one_path_are_one_lock,
+            paths_that_begin_alike_are_different_locks,
+            two_lanes_of_one_program_exclude_each_other,
+            a_lane_never_waits_for_itself,
+            a_deadline_ends_a_lock_despite_heartbeats,
+            a_queued_answer_says_when_to_look_again,
+            a_wait_that_times_out_hurts_nobody,
+            a_grant_never_goes_to_a_dead_waiter,
+            a_wall_clock_that_jumps_ends_no_lease,
+            everyone_in_the_queue_gets_a_turn,
+            one_of_many_simultaneous_requests_is_granted,
+            listings_show_holders_and_waiters,
+            bad_lock_requests_write_nothing,
+            a_lock_needs_a_session,
+        );
+        $crate::cases_of!(
+            $harness,
+            agents,
+            same_name_is_two_agents,
+            a_name_is_taken_up_again_after_its_session,
+            shell_agent_continues_its_session,
+            session_ends_without_heartbeat,
+            heartbeats_keep_everything_held,
+            heartbeat_is_not_progress,
+            a_heartbeat_leaves_no_event,
+            deregister_passes_holdings_on,
+            late_writes_of_an_ended_session_are_stale,
+            a_session_with_many_holdings_ends_in_bounded_steps,
+            a_child_session_ends_alone,
+            a_session_id_is_used_once,
+            hung_tells_silent_from_stuck,
+            waiting_and_busy_are_never_stuck,
+            a_wall_clock_that_jumps_ends_no_session,
+            agents_are_found_by_name_and_prefix,
+            a_tick_says_when_the_next_item_is_due,
+            nothing_offered_to_an_ended_session_is_lost,
+            bad_registrations_write_nothing,
+            an_unknown_session_is_stale,
+        );
+        $crate::cases_of!(
+            $harness,
+            tasks,
+            create_hands_off_to_the_longest_waiting_agent,
+            idempotency_key_returns_the_first_task,
+            claim_is_exclusive,
+            one_of_many_claims_of_one_task_succeeds,
+            claim_takes_priority_then_age,
+            claim_matches_any_tag_and_all_requirements,
+            claim_by_id_names_the_owner_when_taken,
+            claiming_a_finished_task_names_its_state,
+            a_task_is_named_by_any_longer_form_of_its_id,
+            a_task_id_is_used_once,
+            only_the_claimer_may_change_a_task,
+            completing_twice_is_refused,
+            completing_an_unclaimed_task_is_refused,
+            long_texts_are_kept_exactly,
+            a_result_never_lands_at_another_task,
+            failed_task_is_retried_until_attempts_are_used_up,
+            a_failure_without_retry_is_final,
+            released_task_keeps_its_place,
+            a_dead_workers_task_returns_to_the_queue,
+            a_task_that_loses_its_workers_ends_dead,
+            a_lease_ends_a_claim_unless_extended,
+            a_claims_own_lease_comes_first,
+            a_stale_workers_failure_is_not_written,
+            progress_is_shown_and_begins_anew,
+            an_unconfirmed_hand_off_moves_on,
+            each_task_wakes_one_agent,
+            a_task_never_goes_to_a_dead_waiter,
+            a_claim_stops_waiting_in_time,
+            a_withdrawn_claim_gives_the_task_back,
+            a_claim_asked_again_is_the_same_claim,
+            a_bulk_create_keeps_its_order,
+            listings_page_and_filter,
+            counters_follow_the_tasks,
+            bad_task_requests_write_nothing,
+        );
+        $crate::cases_of!(
+            $harness,
+            board,
+            concurrent_posts_are_all_kept,
+            a_thread_is_read_as_it_was_posted,
+            a_thread_is_named_by_any_longer_form_of_its_id,
+            an_ambiguous_prefix_lists_the_candidates,
+            threads_are_listed_urgent_then_newest,
+            a_thread_id_is_used_once,
+            bad_posts_write_nothing,
+        );
+        $crate::cases_of!(
+            $harness,
+            approvals,
+            request_with_the_same_key_attaches_again,
+            agents_never_vote,
+            requester_does_not_vote,
+            one_vote_per_person,
+            a_decided_approval_stays_decided,
+            approval_is_consumed_once,
+            a_rejected_approval_is_never_consumed,
+            expiry_is_not_rejection,
+            no_vote_counts_after_the_time_however_much_is_due,
+            a_quorum_decides,
+            only_eligible_people_vote,
+            a_vote_is_bound_to_the_content,
+            only_the_requester_cancels,
+            every_vote_is_audited,
+            a_requester_is_shown_as_waiting,
+            an_approval_id_is_used_once,
+            bad_approval_requests_write_nothing,
+        );
+        $crate::cases_of!(
+            $harness,
+            audit,
+            audit_sequence_has_no_gaps,
+            an_entry_is_kept_exactly,
+            the_log_is_read_in_pages,
+            a_refused_append_leaves_no_gap,
+        );
+        $crate::cases_of!(
+            $harness,
+            requests,
+            a_repeat_returns_the_first_answer,
+            a_repeat_is_answered_after_the_session,
+            a_number_with_another_body_is_refused,
+            a_number_with_another_blob_is_refused,
+            numbers_belong_to_their_client,
+            a_number_below_the_window_is_too_old,
+            the_window_holds_the_newest_requests,
+            a_refused_request_may_be_asked_again,
+            withdrawing_another_kind_of_request_does_nothing,
+            replay_slots_live_an_hour_past_the_last_use,
+            every_mutation_is_one_event,
+            an_operation_of_another_epoch_does_not_happen,
+            simultaneous_repeats_are_one_request,
+            an_empty_state_is_empty,
+        );
+    };
+}
+
+/// The tests of one noun; see [`conformance!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! cases_of {
+    ($harness:ty, $noun:ident, $($case:ident,)+) => {
+        mod $noun {
+            #[allow(unused_imports, reason = "the harness may be named by a path")]
+            use super::*;
+            $(
+                #[test]
+                fn $case() {
+                    $crate::harness::run_case::<$harness, _>($crate::cases::$noun::$case);
+                }
+            )+
+        }
+    };
+}

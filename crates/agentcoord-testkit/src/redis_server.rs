@@ -1,0 +1,183 @@
+//! A private Redis or Valkey server for a test, which ends with it.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Names the server binaries that the tests run on, separated by commas.
+pub const SERVERS: &str = "AGENTCOORD_TEST_SERVERS";
+
+/// A running server on a free port, with its own directory. Killed on drop.
+#[derive(Debug)]
+pub struct RedisServer {
+    binary: String,
+    port: u16,
+    args: Vec<String>,
+    dir: TempDir,
+    child: Child,
+}
+
+impl RedisServer {
+    /// The binaries to test on: those that `AGENTCOORD_TEST_SERVERS` names, else `redis-server`.
+    #[must_use]
+    pub fn binaries() -> Vec<String> {
+        let named = std::env::var(SERVERS).unwrap_or_default();
+        let named: Vec<_> = named.split(',').map(str::trim).filter(|b| !b.is_empty()).map(str::to_owned).collect();
+        if named.is_empty() { vec!["redis-server".to_owned()] } else { named }
+    }
+
+    /// Starts the first of [`RedisServer::binaries`] with the settings of tests.
+    ///
+    /// # Panics
+    /// When there is no such binary: a test without its server has proved nothing.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&Self::binaries()[0], &[])
+    }
+
+    /// Starts a server binary with more arguments, such as `["--maxmemory", "1mb"]`.
+    ///
+    /// # Panics
+    /// See [`RedisServer::start`].
+    #[must_use]
+    pub fn start_with(binary: &str, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        // Another process may take the port between our look and the server's bind: then the next one.
+        for _ in 0..10 {
+            let port = free_port();
+            let mut child = spawn(binary, port, &dir, &args);
+            if answers(port, &mut child) {
+                return Self { binary: binary.to_owned(), port, args, dir, child };
+            }
+            reap(&mut child);
+        }
+        let log = std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default();
+        panic!("{binary} did not begin to answer; its log:\n{log}");
+    }
+
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Its unix socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill9(&mut self) {
+        reap(&mut self.child);
+    }
+
+    /// Starts it again on the same port with the same directory; kills it first if it runs.
+    pub fn restart(&mut self) {
+        self.kill9();
+        self.child = spawn(&self.binary, self.port, &self.dir, &self.args);
+        assert!(answers(self.port, &mut self.child), "{} did not come back on port {}", self.binary, self.port);
+    }
+
+    /// Stops it in its tracks: connections stay open, nothing answers.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the server can be signalled");
+    }
+
+    /// Sends one command of plain words and returns the first line of the answer, for set-up and inspection.
+    pub fn command(&self, words: &[&str]) -> String {
+        command(self.port, words).expect("the server answers")
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        reap(&mut self.child);
+    }
+}
+
+fn reap(child: &mut Child) {
+    // Both fail only when it has ended already, which is what is wanted.
+    drop(child.kill());
+    drop(child.wait());
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+fn spawn(binary: &str, port: u16, dir: &TempDir, args: &[String]) -> Child {
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    Command::new(binary)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--unixsocket", &path("redis.sock")])
+        .args(["--dir", &dir.path().display().to_string(), "--logfile", &path("server.log")])
+        .args(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|e| {
+            panic!("cannot start `{binary}` ({e}); install Redis 7 or Valkey, or name binaries in {SERVERS}")
+        })
+}
+
+/// Waits until it answers PING with anything but "loading"; false when it ends instead.
+fn answers(port: u16, child: &mut Child) -> bool {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < patience {
+        if command(port, &["PING"]).is_ok_and(|line| line.starts_with("+PONG")) {
+            // The answer must be of this server, not of one that had the port before.
+            return matches!(child.try_wait(), Ok(None));
+        }
+        if !matches!(child.try_wait(), Ok(None)) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(request.as_bytes())?;
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte)? == 1 && byte[0] != b'\n' {
+        line.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+}

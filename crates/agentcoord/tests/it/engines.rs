@@ -1,0 +1,115 @@
+//! Which engine serves a workspace: one decision, whoever asks.
+
+use std::time::Duration;
+
+use agentcoord::core::engine::EngineKind;
+use agentcoord::{BackendChoice, CoordinationClient, Error};
+use agentcoord_testkit::redis_server::RedisServer;
+
+use crate::place::Place;
+
+async fn engine(client: &CoordinationClient) -> EngineKind {
+    client.connection().opened().await.unwrap().serving.engine
+}
+
+#[tokio::test]
+async fn new_workspace_that_finds_redis_uses_it() {
+    let server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = place.session("one").await.unwrap();
+    assert_eq!(engine(&one).await, EngineKind::Redis);
+    one.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn new_workspace_without_redis_uses_files_and_stays_there_when_redis_comes() {
+    let mut server = RedisServer::start();
+    let place = Place::on(&server.url());
+    server.kill9();
+    let one = place.session("one").await.unwrap();
+    assert_eq!(engine(&one).await, EngineKind::Files);
+    assert!(one.connection().opened().await.unwrap().serving.degraded);
+    server.restart();
+    let two = place.session("two").await.unwrap();
+    assert_eq!(engine(&two).await, EngineKind::Files, "everybody is where the workspace is");
+    let held = one.lock_file("a").await.unwrap();
+    let refused = two.lock_file("a").timeout(Duration::ZERO).await;
+    assert!(matches!(refused, Err(Error::Held { .. })));
+    held.release().await.unwrap();
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn redis_that_is_away_is_not_replaced_behind_its_back() {
+    let mut server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = place.session("one").patience(Duration::from_millis(200)).await.unwrap();
+    server.kill9();
+    let refused = one.lock_file("a").await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. } | Error::OutcomeUnknown { .. })), "{refused:?}");
+    let refused = place.session("two").patience(Duration::from_millis(200)).await;
+    assert!(
+        matches!(&refused, Err(Error::Unavailable { reason, .. }) if reason.contains("Redis is away")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn restart_of_redis_begins_a_new_epoch_and_sessions_go_on() {
+    let mut server = RedisServer::start_with("redis-server", &["--appendonly", "yes", "--appendfsync", "always"]);
+    let place = Place::on(&server.url());
+    let one = place.session("one").patience(Duration::from_secs(10)).await.unwrap();
+    let before = one.lock_file("a").await.unwrap();
+    let epoch = one.connection().opened().await.unwrap().serving.epoch;
+    server.kill9();
+    server.restart();
+    let after = one.lock_file("b").await.unwrap();
+    assert!(after.token() > before.token());
+    assert!(one.connection().opened().await.unwrap().serving.epoch > epoch);
+    before.release().await.unwrap();
+    after.release().await.unwrap();
+    one.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn tokens_do_not_go_back_when_redis_loses_everything() {
+    let mut server = RedisServer::start_with("redis-server", &["--appendonly", "no"]);
+    let place = Place::on(&server.url());
+    let one = place.session("one").await.unwrap();
+    let before = one.lock_file("a").await.unwrap().token();
+    server.kill9();
+    server.restart();
+    let two = place.session("two").await.unwrap();
+    let after = two.lock_file("a").await.unwrap();
+    assert!(after.token() > before);
+    let refused = one.lock_file("c").await;
+    assert!(matches!(refused, Err(Error::Stale { .. })), "the session went with the data: {refused:?}");
+    after.release().await.unwrap();
+    two.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn second_state_directory_is_refused() {
+    let server = RedisServer::start();
+    let (one, two) = (Place::on(&server.url()), Place::on(&server.url()));
+    let owner = one.session("one").namespace("shop").await.unwrap();
+    let refused = two.session("two").namespace("shop").await;
+    assert!(matches!(refused, Err(Error::Refused { policy: "second_host", .. })), "{refused:?}");
+    owner.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn shared_namespace_serves_several_state_directories() {
+    let server = RedisServer::start();
+    let (mut one, mut two) = (Place::on(&server.url()), Place::on(&server.url()));
+    one.backend = BackendChoice::Redis;
+    two.backend = BackendChoice::Redis;
+    let first = one.session("one").namespace("shop").await.unwrap();
+    let second = two.session("two").namespace("shop").await.unwrap();
+    let held = first.lock_file("a").await.unwrap();
+    assert!(matches!(second.lock_file("a").timeout(Duration::ZERO).await, Err(Error::Held { .. })));
+    held.release().await.unwrap();
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}
