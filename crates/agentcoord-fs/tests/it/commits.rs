@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use agentcoord_core::engine::Engine;
+use agentcoord_core::table::Table;
 use agentcoord_core::{Disposition, Error};
 use agentcoord_fs::Threading;
 use rusqlite::Connection;
@@ -42,6 +43,9 @@ async fn together(store: &Store, titles: &[String]) -> (Vec<Result<(), Error>>, 
     let found = stored.events.iter().filter(|e| e.verb == "task/create");
     let found = found.map(|e| format!("{:?}", e.images)).collect();
     assert_eq!(stored.state.counts.pending as usize, stored.events.len() - 1, "counters and events agree");
+    let records = stored.records.keys().filter(|(table, _)| *table == Table::Task).count();
+    let entries = stored.entries.iter().filter(|entry| entry.parts()[0] == "ready").count();
+    assert_eq!((records, entries), (stored.events.len() - 1, stored.events.len() - 1), "and records and index");
     (results, found)
 }
 
