@@ -18,6 +18,7 @@ mod output;
 mod principal;
 mod process;
 mod progress;
+mod reference;
 mod suggest;
 
 use std::process::ExitCode;
