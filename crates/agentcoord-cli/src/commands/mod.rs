@@ -9,6 +9,8 @@ mod audit;
 mod board;
 mod completions;
 mod config;
+mod demo;
+mod export;
 mod help;
 mod hung;
 pub(crate) mod locks;
@@ -49,6 +51,8 @@ macro_rules! commands {
 }
 use commands;
 
+use demo::agent as demo_agent;
+
 commands! {
     /// What to do.
     pub(crate) enum Command {
@@ -80,6 +84,13 @@ commands! {
         Run(run),
         /// Which engine serves the workspace, and where it keeps things
         Store(store),
+        /// Write STATUS.md and BOARD.md
+        Export(export),
+        /// A small swarm at work, and the proof that nothing was lost
+        Demo(demo),
+        /// One agent of the demo
+        #[command(hide = true)]
+        DemoAgent(demo_agent),
         /// Settings, and where each comes from
         Config(config),
         /// Shell completions

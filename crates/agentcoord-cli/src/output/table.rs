@@ -87,7 +87,6 @@ impl Page {
     }
 
     /// Several lines of foreign text, indented.
-    #[allow(dead_code, reason = "messages and descriptions are shown with it")]
     pub(crate) fn block(&mut self, foreign: &str, indent: usize) {
         for line in text::block(foreign).lines() {
             self.out.push_str(&" ".repeat(indent));
