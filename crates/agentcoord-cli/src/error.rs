@@ -21,7 +21,7 @@ pub(crate) struct CliError {
     /// Facts for programs.
     pub(crate) details: Value,
     /// More about it for people, line by line; programs find it in the details.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Box<[String]>,
     /// What to do next.
     pub(crate) next: Vec<Next>,
     /// How the process ends.
@@ -45,7 +45,7 @@ impl CliError {
             message: message.into(),
             retryable: false,
             details: json!({}),
-            notes: Vec::new(),
+            notes: Box::default(),
             next: Vec::new(),
             exit,
         }
@@ -80,9 +80,9 @@ impl CliError {
         self
     }
 
-    /// Adds a line for people.
-    pub(crate) fn note(mut self, line: impl Into<String>) -> Self {
-        self.notes.push(line.into());
+    /// Adds lines for people.
+    pub(crate) fn notes(mut self, lines: Vec<String>) -> Self {
+        self.notes = lines.into();
         self
     }
 

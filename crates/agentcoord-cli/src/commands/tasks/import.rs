@@ -188,15 +188,13 @@ fn unreadable(name: &str, cause: &std::io::Error) -> CliError {
 fn refusal(name: &str, bad: &[(usize, String)]) -> CliError {
     let lines: Vec<Value> = bad.iter().take(LISTED).map(|(line, why)| json!({"line": line, "why": why})).collect();
     let count = if bad.len() == 1 { "a line is".to_owned() } else { format!("{} lines are", bad.len()) };
-    let mut error = CliError::invalid(format!("{name}: {count} wrong; nothing was written"))
-        .details(json!({"bad": bad.len(), "lines": lines}));
-    for (line, why) in bad.iter().take(LISTED) {
-        error = error.note(format!("line {line}: {why}"));
-    }
+    let mut notes: Vec<String> = bad.iter().take(LISTED).map(|(line, why)| format!("line {line}: {why}")).collect();
     if bad.len() > LISTED {
-        error = error.note(format!("and {} more", bad.len() - LISTED));
+        notes.push(format!("and {} more", bad.len() - LISTED));
     }
-    error
+    CliError::invalid(format!("{name}: {count} wrong; nothing was written"))
+        .details(json!({"bad": bad.len(), "lines": lines}))
+        .notes(notes)
 }
 
 /// The engine refused a chunk, or was lost on the way.
