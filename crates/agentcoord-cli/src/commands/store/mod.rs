@@ -1,69 +1,36 @@
-//! `store`: which engine serves the workspace, and where it keeps things.
+//! `store`: which engine serves the workspace, and the switch to the other one.
 
-use serde::Serialize;
+mod show;
+mod switch;
 
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Page, Render};
+use crate::output::{Answer, IntoAnswer};
 
-/// No arguments.
+/// `store` alone shows.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args;
-
-/// The engine.
-#[derive(Debug, Serialize)]
-pub(crate) struct View {
-    engine: &'static str,
-    epoch: u64,
-    degraded: bool,
-    redis: Redis,
-    files: Files,
-    journal: Option<()>,
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
 }
 
-#[derive(Debug, Serialize)]
-struct Redis {
-    serves: bool,
-    url: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Files {
-    serves: bool,
-    state_dir: String,
-}
-
-impl Render for View {
-    fn table(&self, page: &mut Page) {
-        let degraded = self.degraded.then(|| "yes: Redis was asked for, and files serve".to_owned());
-        page.fields([
-            ("engine", Some(self.engine.to_owned())),
-            ("epoch", Some(self.epoch.to_string())),
-            ("degraded", degraded),
-            ("redis", self.redis.url.clone()),
-            ("state dir", Some(self.files.state_dir.clone())),
-        ]);
-    }
-
-    fn ids(&self) -> Vec<String> {
-        vec![self.engine.to_owned()]
+super::commands! {
+    /// What to do with the store.
+    enum Verb {
+        /// The engine, its epoch, and where it keeps things
+        Show(show),
+        /// Move the workspace to Redis or to files, with everything in it; nobody may be at work
+        Use(switch),
     }
 }
 
-/// Tells which engine serves.
+/// Runs the verb.
 ///
 /// # Errors
-/// When the engine cannot be reached.
-pub(crate) async fn run(context: &Context, _: Args) -> Result<View, CliError> {
-    let opened = context.connection().await?.opened().await?;
-    let serving = &opened.serving;
-    let engine = serving.engine.word();
-    Ok(View {
-        engine,
-        epoch: serving.epoch.0,
-        degraded: serving.degraded,
-        redis: Redis { serves: engine == "redis", url: serving.redis.clone() },
-        files: Files { serves: engine == "files", state_dir: context.settings().state_dir.display().to_string() },
-        journal: None,
-    })
+/// Those of the verb.
+pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
+    match args.verb {
+        Some(verb) => verb.run(context).await,
+        None => Ok(show::run(context, show::Args).await?.into_answer()),
+    }
 }
