@@ -272,3 +272,82 @@ async fn logged(store: &Store, tasks: &[Finished], count: &mut u64) -> Result<Ch
     wrong.extend(completed.map(name).filter(|n| !numbers.contains(n)).map(|n| format!("{n} is missing")));
     Ok(Check::of("every edit and every vote is in the audit log", &wrong))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::git::Git;
+    use super::*;
+
+    /// A scratch clone that goes with the test.
+    struct Place(Scratch);
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0.dir).unwrap();
+        }
+    }
+
+    impl Place {
+        fn git(&self) -> &Git {
+            &self.0.git
+        }
+
+        fn write(&self, path: &str, content: &[u8]) {
+            std::fs::write(self.git().dir().join(path), content).unwrap();
+        }
+
+        fn commit(&self) -> String {
+            let words = ["-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "-qam", "x"];
+            self.git().run(&words).unwrap();
+            self.git().line(&["rev-parse", "HEAD"]).unwrap()
+        }
+    }
+
+    fn done(number: usize, path: &str, commit: &str) -> Finished {
+        let job = Job { number, run: "run".to_owned(), path: path.to_owned(), ask: false };
+        let outcome = Outcome { commit: commit.to_owned(), waited_ms: 0, waited_for: String::new(), leftover: false };
+        Finished { key: number.to_string(), job, status: TaskStatus::Completed, outcome: Some(outcome) }
+    }
+
+    #[test]
+    fn edit_that_is_lost_doubled_or_not_alone_is_found() {
+        let place = Place(Scratch::new(None).unwrap());
+        let path = place.0.files(1).unwrap().remove(0);
+        let tasks = [done(1, &path, ""), done(2, &path, "")];
+        let base = place.git().file("HEAD", &path).unwrap();
+        let both = tasks[1].job.apply(tasks[0].job.apply(base.clone()));
+        let cases = [
+            (both.clone(), true),
+            (tasks[0].job.apply(base.clone()), false),
+            (tasks[1].job.apply(both.clone()), false),
+            ([b"first\n", &both[..]].concat(), false),
+            (both[8..].to_vec(), false),
+        ];
+        for (content, ok) in cases {
+            place.write(&path, &content);
+            place.commit();
+            assert_eq!(edits_present(&place.0, &tasks).unwrap().ok, ok, "{}", String::from_utf8_lossy(&content));
+        }
+        assert!(clean(&place.0).unwrap().ok);
+        place.write(&path, b"not committed");
+        assert!(!clean(&place.0).unwrap().ok);
+    }
+
+    #[test]
+    fn commit_that_is_lost_shared_or_of_nobody_is_found() {
+        let history = ["a base".to_owned(), "b a".to_owned()];
+        assert!(commits_kept(&history, &[done(1, "f", "a"), done(2, "f", "b")]).ok);
+        assert!(!commits_kept(&history, &[done(1, "f", "a"), done(2, "f", "c")]).ok, "lost");
+        assert!(!commits_kept(&history, &[done(1, "f", "a"), done(2, "f", "a")]).ok, "shared");
+        assert!(!commits_kept(&history, &[done(1, "f", "a")]).ok, "of nobody");
+    }
+
+    #[test]
+    fn history_with_a_merge_or_a_gap_is_not_linear() {
+        let history = |lines: [&str; 2]| lines.map(str::to_owned);
+        assert!(linear("base", &history(["a base", "b a"])).ok);
+        assert!(!linear("base", &history(["a base", "b a base"])).ok);
+        assert!(!linear("base", &history(["a base", "b base"])).ok);
+    }
+}

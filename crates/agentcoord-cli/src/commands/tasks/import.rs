@@ -156,10 +156,14 @@ fn parse(number: usize, bytes: &[u8]) -> Result<Option<NewTask>, String> {
     if text.is_empty() {
         return Ok(None);
     }
+    if !text.starts_with('{') {
+        return Err("no JSON object".to_owned());
+    }
     let line: Line = serde_json::from_str(text).map_err(|e| {
         // serde counts lines within the text, which is always the first here.
         let why = e.to_string();
-        why.split(" at line ").next().unwrap_or(&why).to_owned()
+        let why = why.split(" at line ").next().unwrap_or(&why);
+        if e.is_data() { why.to_owned() } else { format!("no JSON: {why}") }
     })?;
     let mut task = NewTask::titled(line.title);
     task.description = line.description;
