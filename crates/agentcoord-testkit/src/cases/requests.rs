@@ -1,6 +1,5 @@
 //! The envelope of every mutation: its number, its repeats, its event.
 
-use agentcoord_core::{Disposition, Error};
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage};
 use agentcoord_core::ids::{Epoch, Id};
@@ -10,6 +9,7 @@ use agentcoord_core::record::{NEVER, RingRecord};
 use agentcoord_core::store::Backend;
 use agentcoord_core::table::Table;
 use agentcoord_core::task::{CreateTasks, NewTask};
+use agentcoord_core::{Disposition, Error};
 
 use crate::actor::{Scene, granted, locking};
 use crate::refused;
