@@ -1,2 +1,80 @@
-//! The command line.
-fn main() {}
+//! The command `agentcoord`: parse, run one command, write its answer, exit.
+//!
+//! The order of things stands here and nothing else: what a command does is in [`commands`], how answers look is in
+//! [`output`], and what the exit code means is in [`exit`].
+
+mod cli;
+mod commands;
+mod config;
+mod context;
+mod duration;
+mod error;
+mod exit;
+mod fence;
+mod identity;
+mod logging;
+mod output;
+mod process;
+mod suggest;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::config::Settings;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{Answer, Format, Meta};
+
+fn main() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        Ok(cli) => answer(cli),
+        Err(error) => refuse_usage(&error),
+    };
+    ExitCode::from(exit.code())
+}
+
+fn answer(cli: Cli) -> Exit {
+    if cli.global.verbose > 0 {
+        logging::start(cli.global.verbose);
+    }
+    let settings = match Settings::resolve(&cli.global) {
+        Ok(settings) => settings,
+        // What needs no workspace works in a broken one too.
+        Err(_) if cli.command.standalone() => Settings::bare(&cli.global),
+        Err(error) => return output::fail(&error, Format::of_flags(&cli.global)),
+    };
+    let format = settings.format;
+    let context = Context::new(settings);
+    match work(&context, cli) {
+        Ok((answer, meta)) => output::emit(answer.as_ref(), &meta, context.settings()),
+        Err(error) => output::fail(&error, format),
+    }
+}
+
+fn work(context: &Context, cli: Cli) -> Result<(Box<dyn Answer>, Meta), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::internal("the runtime cannot be started", e))?;
+    runtime.block_on(async {
+        let answer = cli.command.run(context).await?;
+        Ok((answer, context.meta().await))
+    })
+}
+
+/// Help and version go to stdout with 0; a mistake goes to stderr with 2, as JSON when JSON was asked for.
+fn refuse_usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        return output::print(&error.to_string());
+    }
+    match Format::of_words(std::env::args()) {
+        Format::Table | Format::Id => {
+            output::complain(&error.to_string());
+            Exit::Invalid
+        }
+        format @ (Format::Json | Format::Jsonl) => output::fail(&CliError::usage(error), format),
+    }
+}

@@ -332,8 +332,12 @@ end
 local function free_key(kind, id)
     for length = SHORT_ID, 2 * SHORT_ID do
         local key = string.sub(id, 1, length)
-        if not touch(kind, key).after then
+        local record = touch(kind, key).after
+        if not record then
             return key
+        end
+        if record.id == id then
+            break -- An id names one record: its blobs are stored under it.
         end
     end
     forbid('id_taken')

@@ -426,12 +426,17 @@ function task.finish(record, status)
     record.completed_at = wall
 end
 
+-- Who has a task. A finished one keeps the name of whoever had it last, but nobody has it.
+function task.holder(record)
+    return record.session and record.name
+end
+
 -- The task, if this very claim of the acting session still holds it.
 function task.owned(typed, token)
     local actor = acting()
     local key, record = resolve('task', typed)
     if record.token ~= token or record.session ~= actor.id then
-        refuse({stale = {noun = 'task', id = key, owner = record.name, current = record.token}})
+        refuse({stale = {noun = 'task', id = key, owner = task.holder(record), current = record.token}})
     end
     return key, record
 end
@@ -583,9 +588,16 @@ function approval.answer(key, record)
     return {key = key, status = record.status, duplicate = false, consumed = false}
 end
 
+function approval.is_overdue(record)
+    return record.status == 'pending' and record.expires_at <= wall
+end
+
+-- Refuses what comes after the decision, and after the time to decide: one step settles only a few due items, so an
+-- approval whose time is over may still be stored as pending.
 function approval.pending(key, record)
-    if record.status ~= 'pending' then
-        refuse({wrong_state = {noun = 'approval', id = key, actual = record.status, expected = 'pending'}})
+    local status = approval.is_overdue(record) and 'expired' or record.status
+    if status ~= 'pending' then
+        refuse({wrong_state = {noun = 'approval', id = key, actual = status, expected = 'pending'}})
     end
 end
 

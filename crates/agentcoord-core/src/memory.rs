@@ -160,6 +160,8 @@ impl Engine for MemoryEngine {
     }
 
     async fn events(&self, after: Csn, limit: usize) -> Result<Vec<Event>> {
-        Ok(self.rows().events.iter().filter(|e| e.csn > after).take(limit).cloned().collect())
+        let rows = self.rows();
+        let first = rows.events.partition_point(|e| e.csn <= after);
+        Ok(rows.events[first..].iter().take(limit).cloned().collect())
     }
 }

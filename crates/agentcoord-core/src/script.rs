@@ -12,6 +12,8 @@ const RULES: &str = include_str!("../lua/rules.lua");
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
 /// The script that raises a namespace's epoch by compare-and-set.
 pub const RAISE: &str = include_str!("../lua/namespace/raise.lua");
+/// The script that says which commands this user lacks.
+pub const PROBE: &str = include_str!("../lua/namespace/probe.lua");
 
 /// The script of one verb.
 #[derive(Clone, Copy, Debug)]
@@ -247,9 +249,21 @@ mod tests {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
         }
-        for text in [PRELUDE, RULES, FOUND, RAISE] {
+        for text in [PRELUDE, RULES, FOUND, RAISE, PROBE] {
             for forbidden in ["KEYS[", "'KEYS'", "'SCAN'", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_probe_asks_for_every_command_that_scripts_run() {
+        for text in [PRELUDE, RULES] {
+            for call in ["redis.call('", "redis.pcall('", "ask('", "call_many('"] {
+                for (at, _) in text.match_indices(call) {
+                    let command = identifiers(&text[at + call.len()..]).next().unwrap_or_default().to_lowercase();
+                    assert!(PROBE.contains(&format!("{{'{command}'")), "{command}");
+                }
             }
         }
     }

@@ -81,6 +81,7 @@ pub(crate) struct TableSql {
     pub(crate) put: String,
     pub(crate) delete: String,
     pub(crate) all: String,
+    pub(crate) clear: String,
 }
 
 /// The statements of a record table. The SQL table has the name that core gives the table.
@@ -101,6 +102,7 @@ fn table_sql(table: Table) -> TableSql {
         ),
         delete: format!("DELETE FROM \"{name}\" WHERE key = ?1"),
         all: format!("SELECT key, record FROM \"{name}\" ORDER BY key"),
+        clear: format!("DELETE FROM \"{name}\""),
     }
 }
 
@@ -115,6 +117,9 @@ pub(crate) const CREATE: [&str; 5] = [
      generation INTEGER NOT NULL, replica_csn INTEGER NOT NULL, replica_complete INTEGER NOT NULL, \
      right_to_take_over INTEGER NOT NULL, owner TEXT)",
 ];
+
+/// What empties the tables beside the record tables; the mode stays.
+pub(crate) const CLEAR: [&str; 4] = ["DELETE FROM entry", "DELETE FROM state", "DELETE FROM blob", "DELETE FROM event"];
 
 pub(crate) const ENTRY_SCAN: &str = "SELECT entry FROM entry WHERE entry >= ?1 AND entry < ?2 ORDER BY entry LIMIT ?3";
 pub(crate) const ENTRY_ALL: &str = "SELECT entry FROM entry ORDER BY entry";

@@ -9,6 +9,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the file engine needs Linux: inotify, flock, /proc and CLOCK_BOOTTIME");
 
+mod carry;
 pub mod clock;
 mod commit;
 mod database;

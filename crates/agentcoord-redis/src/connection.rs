@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use agentcoord_core::ids::Epoch;
 use agentcoord_core::record::SCHEMA;
+use agentcoord_core::script;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, PushInfo, PushKind, RedisError};
 
 use crate::config::{Deadlines, RedisUrl};
 use crate::error::Fault;
+use crate::keys::Keys;
 use crate::namespace::{Role, Survey, look};
 
 /// What a server must be before anything is sent to it.
@@ -67,7 +69,7 @@ struct Live {
 /// The connection of one engine.
 pub(crate) struct Connection {
     url: RedisUrl,
-    meta: String,
+    keys: Keys,
     admission: Admission,
     deadlines: Deadlines,
     live: RwLock<Option<Live>>,
@@ -82,8 +84,8 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(url: RedisUrl, meta: String, admission: Admission, deadlines: Deadlines) -> Self {
-        Self { url, meta, admission, deadlines, live: RwLock::default(), connecting: tokio::sync::Mutex::default() }
+    pub(crate) fn new(url: RedisUrl, keys: Keys, admission: Admission, deadlines: Deadlines) -> Self {
+        Self { url, keys, admission, deadlines, live: RwLock::default(), connecting: tokio::sync::Mutex::default() }
     }
 
     pub(crate) fn admission(&self) -> &Admission {
@@ -133,8 +135,12 @@ impl Connection {
         let broken = Arc::new(AtomicBool::new(false));
         let connect = async {
             let mut connection = open(&self.url, Some(broken.clone()), self.deadlines).await?;
-            let survey = look(&self.url, &mut connection, &self.meta).await?;
-            self.admission.refuses(&self.url, &survey).map_or(Ok(connection), Err)
+            let survey = look(&self.url, &mut connection, &self.keys.meta()).await?;
+            if let Some(refusal) = self.admission.refuses(&self.url, &survey) {
+                return Err(refusal);
+            }
+            self.probe(&connection).await?;
+            Ok(connection)
         };
         let late = || Fault::Unconnected(format!("{} did not answer in time", self.url), None);
         let connection = match tokio::time::timeout(2 * self.deadlines.connect, connect).await {
@@ -147,6 +153,22 @@ impl Connection {
         }?;
         tracing::debug!(url = %self.url, "connected and admitted");
         Ok(Live { connection, broken })
+    }
+
+    /// Looks whether the user may do everything that a step does: a script that is stopped half-way keeps its writes.
+    async fn probe(&self, connection: &MultiplexedConnection) -> Result<(), Fault> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script::PROBE).arg(5).arg(&self.keys.of_script()).arg(self.keys.wake_prefix());
+        let mut forbidden: Vec<String> = call(connection, &command, self.deadlines.call).await?;
+        if let Some(at) = forbidden.iter().position(|c| c == "publish") {
+            forbidden.remove(at);
+            tracing::warn!(url = %self.url, "this user may not publish: those who wait learn of changes late");
+        }
+        if forbidden.is_empty() {
+            return Ok(());
+        }
+        let commands = forbidden.join(", ");
+        Err(Fault::Unconnected(format!("this user of {} may not run {commands} on our keys", self.url), None))
     }
 }
 

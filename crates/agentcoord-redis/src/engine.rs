@@ -53,7 +53,7 @@ impl RedisEngine {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let keys = Keys::new(namespace, &admission.generation)?;
-        let connection = Connection::new(url, keys.meta(), admission, deadlines);
+        let connection = Connection::new(url, keys.clone(), admission, deadlines);
         Ok(Self { connection, keys, clock, scripts: Mutex::default() })
     }
 

@@ -13,6 +13,15 @@ pub(crate) struct Keys {
     root: String,
 }
 
+/// What a key holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// A record.
+    Record(Table, String),
+    /// A blob, by name.
+    Blob(String),
+}
+
 /// The meta record, which has no generation: it names the one that counts.
 pub(crate) fn meta(namespace: &str) -> Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -63,6 +72,26 @@ impl Keys {
         format!("{}:blob:{name}", self.root)
     }
 
+    /// A pattern that all keys of this generation fit.
+    pub(crate) fn pattern(&self) -> String {
+        format!("{}:*", self.root)
+    }
+
+    /// What a key of this generation holds.
+    pub(crate) fn parse(&self, key: &str) -> Option<Stored> {
+        let (kind, name) = key.strip_prefix(&self.root)?.strip_prefix(':')?.split_once(':')?;
+        match kind {
+            "blob" => Some(Stored::Blob(name.to_owned())),
+            table => Some(Stored::Record(Table::parse(table)?, name.to_owned())),
+        }
+    }
+
+    /// The record of a field of the hot hash; none for the shared state.
+    pub(crate) fn parse_field(field: &str) -> Option<(Table, String)> {
+        let (table, key) = field.split_once('/')?;
+        Some((Table::parse(table)?, key.to_owned()))
+    }
+
     /// What precedes the client or approval in the names of wake-up channels.
     pub(crate) fn wake_prefix(&self) -> String {
         format!("ac:{{{}}}:wake:", self.namespace)
@@ -95,6 +124,17 @@ mod tests {
         for key in keys.of_script().into_iter().chain([keys.record(Table::Lock, "7"), keys.blob("task/x/payload")]) {
             assert!(key.starts_with("ac:{shop}:"), "{key}");
         }
+    }
+
+    #[test]
+    fn keys_are_read_back_as_they_were_written() {
+        let keys = Keys::new("shop", "1").expect("a namespace");
+        let record = keys.record(Table::Key, "task/a:b");
+        assert_eq!(keys.parse(&record), Some(Stored::Record(Table::Key, "task/a:b".to_owned())));
+        assert_eq!(keys.parse(&keys.blob("task/x/payload")), Some(Stored::Blob("task/x/payload".to_owned())));
+        assert_eq!(keys.parse(&keys.hot()), None);
+        assert_eq!(Keys::parse_field(&Keys::field(Table::Ring, "c/7")), Some((Table::Ring, "c/7".to_owned())));
+        assert_eq!(Keys::parse_field(STATE), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! sends a mutation twice by itself: after an [`OutcomeUnknown`](agentcoord_core::Error::OutcomeUnknown) the caller asks
 //! again under the same request number, or not at all.
 
+mod carry;
 mod config;
 mod connection;
 mod engine;
@@ -12,6 +13,7 @@ mod keys;
 mod namespace;
 mod wakes;
 
+pub use carry::{carry_in, carry_out, discard};
 pub use config::{Deadlines, RedisUrl};
 pub use connection::Admission;
 pub use engine::RedisEngine;

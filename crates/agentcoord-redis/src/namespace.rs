@@ -167,19 +167,20 @@ pub async fn found(url: &RedisUrl, namespace: &str, wanted: &Meta, deadlines: De
     run(url, namespace, script::FOUND, &arguments, deadlines).await
 }
 
-/// Raises the epoch from one number to a higher one, when instance and epoch are those given; returns what is there now.
+/// Raises the epoch of a namespace to a higher one, and makes a generation the one that counts, when the namespace is
+/// still as it was `seen`; returns what is there now.
 ///
 /// # Errors
 /// `Unavailable` when it did not happen, or when no answer came: asking again is harmless.
 pub async fn raise(
     url: &RedisUrl,
     namespace: &str,
-    instance: &str,
-    from: Epoch,
+    seen: &Meta,
     to: Epoch,
+    generation: &str,
     deadlines: Deadlines,
 ) -> Result<Meta> {
-    let arguments = [instance.to_owned(), from.to_string(), to.to_string()];
+    let arguments = [seen.instance.clone(), seen.epoch.to_string(), to.to_string(), generation.to_owned()];
     run(url, namespace, script::RAISE, &arguments, deadlines).await
 }
 

@@ -50,10 +50,18 @@ impl Connection {
     /// `Unavailable` when the engine that serves the workspace cannot be reached; `Refused` when it is not the one that
     /// `config.backend` demands; `Invalid` for a state directory that cannot be used.
     pub async fn open(config: Config, style: Style) -> Result<Self> {
-        let shared = Shared { requests: Requests::new(), withdrawals: Mutex::default(), withdrawn: Notify::new() };
-        let connection = Self::with(Host::new(config, style)?, Arc::new(shared));
+        let connection = Self::new(config, style)?;
         drop(connection.opened().await?);
         Ok(connection)
+    }
+
+    /// A connection that opens its engine at the first use.
+    ///
+    /// # Errors
+    /// `Invalid` for a state directory that cannot be used.
+    pub fn new(config: Config, style: Style) -> Result<Self> {
+        let shared = Shared { requests: Requests::new(), withdrawals: Mutex::default(), withdrawn: Notify::new() };
+        Ok(Self::with(Host::new(config, style)?, Arc::new(shared)))
     }
 
     /// A connection of the same client for another runtime: same numbers, own link to the engine.
@@ -104,6 +112,16 @@ impl Connection {
     /// The six components on the engine that serves now, for reads.
     pub async fn store(&self) -> Result<Store> {
         Ok(self.opened().await?.store.clone())
+    }
+
+    /// Moves the workspace to another engine, with everything in it.
+    ///
+    /// # Errors
+    /// `Refused` while a session lives; `Unavailable` when an engine cannot be reached, and then nothing has moved.
+    pub async fn switch(&self, to: agentcoord_core::engine::EngineKind) -> Result<crate::decide::Switched> {
+        let mut opened = self.inner.opened.lock().await;
+        *opened = None;
+        self.inner.host.switch(to).await
     }
 
     /// Runs one mutation and returns its outcome; asks again under the same number while the outcome is unknown, and

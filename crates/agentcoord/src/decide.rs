@@ -4,11 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use agentcoord_core::ids::{Epoch, Id};
+use agentcoord_core::agent::Tick;
+use agentcoord_core::audit::AppendAudit;
+use agentcoord_core::engine::EngineKind;
+use agentcoord_core::ids::{Epoch, Id, RequestNo};
+use agentcoord_core::op::{Actor, Op};
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeLock, ModeRow, Phase};
 use agentcoord_redis::{Admission, Deadlines, Meta, RedisEngine, RedisUrl, RedisWakes, Role, Sighting, Survey};
 
+use crate::audit::Entry;
 use crate::config::BackendChoice;
 use crate::host::{Host, Opened};
 use crate::news::News;
@@ -18,6 +23,19 @@ const EPOCH_ZERO: u64 = 1_735_689_600;
 
 /// The owner of a namespace that many state directories share, none of them with fallback.
 const SHARED: &str = "shared";
+
+/// What a switch of the engine has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switched {
+    /// The engine before.
+    pub from: EngineKind,
+    /// The engine now.
+    pub to: EngineKind,
+    /// The epoch now.
+    pub epoch: Epoch,
+    /// Records that were carried over.
+    pub records: usize,
+}
 
 impl Host {
     /// Takes the first decision, or finds that somebody has taken it.
@@ -53,15 +71,30 @@ impl Host {
             });
         }
         let engine = self.redis_engine(&row)?;
-        let engine = match engine.admit().await {
-            Ok(()) => engine,
+        match engine.admit().await {
+            Ok(()) => self.wired(engine, news),
             Err(Error::Unavailable { .. } | Error::Fenced { .. }) => {
-                let engine = self.redis_engine(&self.rebind(&row).await?)?;
+                let bound = self.rebind(&row).await?;
+                let engine = self.redis_engine(&bound)?;
                 engine.admit().await?;
-                engine
+                let opened = self.wired(engine, news)?;
+                if bound.epoch != row.epoch && bound.run_id != row.run_id {
+                    note_restart(&opened, &row, &bound).await;
+                }
+                Ok(opened)
             }
-            Err(error) => return Err(error),
-        };
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Redis exactly as the row describes it, or an error.
+    async fn admitted(&self, row: ModeRow) -> Result<Opened> {
+        let engine = self.redis_engine(&row)?;
+        engine.admit().await?;
+        self.wired(engine, &News::default())
+    }
+
+    fn wired(&self, engine: RedisEngine, news: &News) -> Result<Opened> {
         let wakes = RedisWakes::new(self.url()?, self.namespace().name(), Deadlines::default(), news.sink())?;
         let epoch = agentcoord_core::engine::Engine::epoch(&engine);
         Ok(self.opened(Arc::new(engine), Arc::new(wakes), epoch, false))
@@ -135,7 +168,7 @@ impl Host {
             meta
         } else {
             let to = first_epoch(above.max(Some(meta.epoch)));
-            agentcoord_redis::raise(&url, name, &meta.instance, meta.epoch, to, Deadlines::default()).await?
+            agentcoord_redis::raise(&url, name, &meta, to, &meta.generation, Deadlines::default()).await?
         };
         let mut row = ModeRow::serving(meta.epoch, ModeEngine::Redis);
         row.run_id = Some(survey.run_id.clone());
@@ -143,6 +176,151 @@ impl Host {
         row.generation = meta.generation.parse().unwrap_or(1);
         row.owner = meta.owner.parse().ok();
         Ok(row)
+    }
+
+    /// Moves the workspace to another engine, with everything in it. Refused while a session lives.
+    ///
+    /// A switch that was cut off is finished, or undone, by the next one.
+    pub(crate) async fn switch(&self, to: EngineKind) -> Result<Switched> {
+        let lock = self.lock_mode().await?;
+        let row = lock
+            .publish()?
+            .ok_or_else(|| Error::unavailable("no engine has been chosen yet; run any command first"))?;
+        match (row.engine, row.phase, to) {
+            (ModeEngine::Files, Phase::Serving, EngineKind::Files)
+            | (ModeEngine::Redis, Phase::Serving, EngineKind::Redis) => {
+                Ok(Switched { from: to, to, epoch: row.epoch, records: 0 })
+            }
+            (ModeEngine::Redis, Phase::Serving, EngineKind::Files) => {
+                self.nobody_lives(&row).await?;
+                let mut next =
+                    ModeRow { epoch: above(row.epoch), engine: ModeEngine::Files, phase: Phase::Preparing, ..row };
+                lock.write(&next)?;
+                self.prepare_files(&lock, &mut next).await
+            }
+            (ModeEngine::Files, Phase::Preparing, EngineKind::Files) => {
+                self.prepare_files(&lock, &mut row.clone()).await
+            }
+            (ModeEngine::Files, Phase::Returning, EngineKind::Files) => {
+                // Nobody has used the epoch of the switch: the files still hold everything.
+                let next = ModeRow { epoch: above(row.epoch), phase: Phase::Serving, ..row };
+                lock.write(&next)?;
+                Ok(Switched { from: EngineKind::Redis, to, epoch: next.epoch, records: 0 })
+            }
+            (ModeEngine::Files, Phase::Serving | Phase::Returning, EngineKind::Redis) => {
+                if row.phase == Phase::Serving {
+                    self.nobody_lives(&row).await?;
+                }
+                self.fill_redis(&lock, row).await
+            }
+            _ => Err(Error::unavailable("another switch is under way; finish it with `agentcoord store use files`")),
+        }
+    }
+
+    /// Refuses a switch while somebody would be cut off.
+    async fn nobody_lives(&self, row: &ModeRow) -> Result<()> {
+        let opened = match row.engine {
+            ModeEngine::Files => self.open_files(row, &News::default())?,
+            ModeEngine::Redis => self.admitted(row.clone()).await?,
+        };
+        // Sessions that have outlived their time do not count: settle them first.
+        let tick = Op {
+            epoch: opened.epoch,
+            client: Id::random(),
+            request: RequestNo(1),
+            actor: Actor::System,
+            body: Tick { most: 64 },
+        };
+        opened.store.run(&tick).await?;
+        let (counts, _) = opened.store.now().await?;
+        if counts.sessions > 0 {
+            let reason =
+                format!("{} sessions live here; end them first (`agentcoord status` names them)", counts.sessions);
+            return Err(Error::Refused { policy: "sessions_live", reason });
+        }
+        Ok(())
+    }
+
+    /// Redis to files: from here on nobody is served until the files hold everything.
+    async fn prepare_files(&self, lock: &ModeLock, row: &mut ModeRow) -> Result<Switched> {
+        let Sighting::There(survey) = self.look().await? else {
+            return Err(Error::unavailable(format!(
+                "{} must be reachable, because the state is there",
+                self.shown_url()
+            )));
+        };
+        let meta = survey.meta.filter(|m| Some(&m.instance) == row.instance.as_ref());
+        let meta =
+            meta.ok_or_else(|| Error::unavailable(format!("{} does not hold this workspace", self.shown_url())))?;
+        let (url, name, limits) = (self.url()?, self.namespace().name(), Deadlines::default());
+        if meta.epoch < row.epoch {
+            // Stragglers of the old epoch are refused from here on.
+            agentcoord_redis::raise(&url, name, &meta, row.epoch, &meta.generation, limits).await?;
+        }
+        let snapshot = agentcoord_redis::carry_out(&url, name, &meta.generation, limits).await?;
+        let records = snapshot.records.len();
+        self.namespace().carry_in(snapshot)?;
+        row.phase = Phase::Serving;
+        lock.write(row)?;
+        Ok(Switched { from: EngineKind::Redis, to: EngineKind::Files, epoch: row.epoch, records })
+    }
+
+    /// Files to Redis: the state goes to a generation that does not count, then one step makes it count.
+    async fn fill_redis(&self, lock: &ModeLock, row: ModeRow) -> Result<Switched> {
+        let survey = match self.look().await? {
+            Sighting::There(survey) if survey.role == Role::Primary => survey,
+            Sighting::There(_) => return Err(Error::unavailable(format!("{} is a replica", self.shown_url()))),
+            Sighting::Away(error) | Sighting::Unusable(error) => return Err(error),
+        };
+        let host = self.state_dir().host_id()?;
+        if let Some(meta) = survey.meta.as_ref().filter(|meta| meta.owner != host.to_string()) {
+            return Err(second_host(&meta.owner));
+        }
+        let known = survey.meta.as_ref().map_or(row.epoch, |meta| meta.epoch.max(row.epoch));
+        let draining = ModeRow { epoch: above(known), phase: Phase::Returning, attempt: row.attempt + 1, ..row };
+        lock.write(&draining)?;
+        let (url, name, limits) = (self.url()?, self.namespace().name(), Deadlines::default());
+        let fill = async {
+            let snapshot = self.namespace().carry_out()?;
+            let records = snapshot.records.len();
+            let old = survey.meta.as_ref().map(|meta| meta.generation.clone());
+            let generation = old.as_ref().and_then(|g| g.parse::<u64>().ok()).unwrap_or(0) + 1;
+            agentcoord_redis::carry_in(&url, name, &generation.to_string(), snapshot, limits).await?;
+            let meta = match &survey.meta {
+                Some(meta) => {
+                    agentcoord_redis::raise(&url, name, meta, draining.epoch, &generation.to_string(), limits).await?
+                }
+                None => {
+                    let instance = Id::random().to_string();
+                    let wanted = Meta::new(draining.epoch, instance, generation.to_string(), host.to_string());
+                    agentcoord_redis::found(&url, name, &wanted, limits).await?
+                }
+            };
+            if meta.epoch != draining.epoch || meta.generation != generation.to_string() {
+                return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
+            }
+            if let Some(old) = old {
+                // Left-overs that do not count any more; what remains of them is harmless.
+                drop(agentcoord_redis::discard(&url, name, &old, limits).await);
+            }
+            Ok((meta, generation, records))
+        };
+        match fill.await {
+            Ok((meta, generation, records)) => {
+                let mut next = ModeRow::serving(draining.epoch, ModeEngine::Redis);
+                next.run_id = Some(survey.run_id);
+                next.instance = Some(meta.instance);
+                next.generation = generation;
+                next.owner = Some(host);
+                lock.write(&next)?;
+                Ok(Switched { from: EngineKind::Files, to: EngineKind::Redis, epoch: next.epoch, records })
+            }
+            Err(error) => {
+                // Nobody has used the epoch of the attempt; it is never used again.
+                lock.write(&ModeRow { epoch: above(draining.epoch), phase: Phase::Serving, ..draining })?;
+                Err(error)
+            }
+        }
     }
 
     async fn look(&self) -> Result<Sighting> {
@@ -182,6 +360,33 @@ fn second_host(owner: &str) -> Error {
          or start the namespace anew with `--backend redis` everywhere"
     };
     Error::Refused { policy: "second_host", reason: reason.to_owned() }
+}
+
+/// Puts a restart of Redis into the audit log. A note that cannot be written stops nobody.
+async fn note_restart(opened: &Opened, before: &ModeRow, after: &ModeRow) {
+    let lost = before.instance != after.instance;
+    let reason = if lost {
+        "Redis came back without the data of this workspace: everything before is gone"
+    } else {
+        "Redis was restarted: what it acknowledged last may be missing, as far as its own persistence goes"
+    };
+    let context = format!("epoch {} to {}", before.epoch, after.epoch);
+    let Ok(entry) = Entry::new("system", "engine_restart", context, reason).encode() else { return };
+    let op = Op {
+        epoch: after.epoch,
+        client: Id::random(),
+        request: RequestNo(1),
+        actor: Actor::System,
+        body: AppendAudit { entry },
+    };
+    if let Err(error) = opened.store.run(&op).await {
+        tracing::warn!(%error, "the restart of Redis could not be put into the audit log");
+    }
+}
+
+/// The epoch after one.
+fn above(epoch: Epoch) -> Epoch {
+    Epoch(epoch.0 + 1)
 }
 
 /// The row, if no switch is under way.

@@ -116,7 +116,7 @@ impl Host {
         }
     }
 
-    fn open_files(&self, row: &ModeRow, news: &News) -> Result<Opened> {
+    pub(crate) fn open_files(&self, row: &ModeRow, news: &News) -> Result<Opened> {
         let config = self.config();
         if config.backend == BackendChoice::Redis {
             return Err(Error::Refused {

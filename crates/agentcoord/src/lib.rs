@@ -44,6 +44,7 @@ pub use board::ThreadBuilder;
 pub use client::{CoordinationClient, SessionBuilder};
 pub use config::{BackendChoice, Config, DEFAULT_REDIS_URL, Durability};
 pub use connection::Connection;
+pub use decide::Switched;
 pub use host::{Opened, Serving, Style, machine_name};
 pub use lock::{FileLock, LockBuilder};
 pub use task::{ClaimBuilder, Task};

@@ -12,8 +12,9 @@ end
 
 local function claim_named(op, actor, capabilities)
     local key, record = resolve('task', op.id)
-    if record.name then
-        refuse({held = {noun = 'task', id = key, holder = record.name}})
+    local holder = task.holder(record)
+    if holder then
+        refuse({held = {noun = 'task', id = key, holder = holder}})
     end
     if record.status ~= 'pending' then
         refuse({wrong_state = {noun = 'task', id = key, actual = record.status, expected = 'pending'}})

@@ -83,6 +83,24 @@ impl Store {
         Ok(out)
     }
 
+    /// The agent that goes by a name within a host session (see [`Register::key`](crate::agent::Register::key)): the
+    /// one configured so, else the one shown under that name.
+    pub async fn agent_known_as(&self, name: &str, host_key: &str) -> Result<Option<Agent>> {
+        let mut keys: Vec<String> = Vec::new();
+        for entry in self.engine.scan(&Range::under(&["who", name, host_key]), limits::WORK_PER_STEP).await? {
+            keys.push(entry.key().to_owned());
+        }
+        let shown: Vec<String> =
+            self.engine.scan(&Range::under(&["name", name]), 1).await?.iter().map(|e| e.key().to_owned()).collect();
+        let records = self.get_all::<AgentRecord>(&shown).await?;
+        let same_host = |record: &Option<AgentRecord>| record.as_ref().is_some_and(|r| r.key == host_key);
+        keys.extend(shown.into_iter().zip(records).filter(|(_, r)| same_host(r)).map(|(key, _)| key));
+        let live = self.live_sessions().await?;
+        let mut agents = self.assemble(&keys, &live).await?;
+        let best = agents.iter().position(|a| a.state != AgentState::Gone).unwrap_or(0);
+        Ok((best < agents.len()).then(|| agents.swap_remove(best)))
+    }
+
     /// Live sessions by agent.
     async fn live_sessions(&self) -> Result<BTreeMap<String, Vec<String>>> {
         let mut live: BTreeMap<String, Vec<String>> = BTreeMap::new();

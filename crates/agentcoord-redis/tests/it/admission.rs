@@ -6,7 +6,7 @@ use agentcoord_core::error::Disposition;
 use agentcoord_core::ids::Epoch;
 use agentcoord_core::lock::Acquire;
 use agentcoord_core::{Error, Result};
-use agentcoord_redis::{Deadlines, raise};
+use agentcoord_redis::{Deadlines, RedisUrl, raise};
 
 use crate::server::{Desk, Server, acquire, unavailable};
 
@@ -41,7 +41,9 @@ async fn an_open_connection_is_fenced_when_the_epoch_is_raised() {
     let desk = Desk::found(&server).await;
     let (ann, _) = desk.register("ann").await;
     let (from, to) = (desk.admission.epoch, Epoch(9));
-    let meta = raise(&server.url(), &desk.namespace, &desk.admission.instance, from, to, Deadlines::default()).await;
+    let seen = Meta::new(from, &desk.admission.instance, &desk.admission.generation, &desk.admission.owner);
+    let generation = &desk.admission.generation;
+    let meta = raise(&server.url(), &desk.namespace, &seen, to, generation, Deadlines::default()).await;
     assert_eq!(meta.unwrap().epoch, to);
     let digest = server.digest().await;
     let error = desk.send(&ann, acquire("a")).await.unwrap_err();
@@ -110,7 +112,7 @@ async fn a_server_of_another_kind_is_unavailable() {
             drop(tokio::io::AsyncWriteExt::write_all(&mut socket, b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
         }
     });
-    let url = agentcoord_redis::RedisUrl::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
+    let url = RedisUrl::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
     let clock = desk.boot.clone();
     let engine =
         agentcoord_redis::RedisEngine::new(url, "any", desk.admission.clone(), Deadlines::default(), clock).unwrap();
@@ -153,4 +155,48 @@ async fn a_lost_answer_is_an_unknown_outcome_and_the_same_request_tells_it() {
     let reply = desk.engine.step(call).await.unwrap();
     let reply = agentcoord_core::op::answer::<agentcoord_core::lock::AcquireLock>(&reply).unwrap();
     assert!(matches!(reply, Acquire::Granted(_)));
+}
+
+#[tokio::test]
+async fn a_user_without_a_needed_command_is_told_which_before_anything_is_sent() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let (ann, _) = desk.register("ann").await;
+    let keys = format!("~ac:{{{}}}:*", desk.namespace);
+    let () = server.run(&["ACL", "SETUSER", "bob", "on", ">pw", &keys, "resetchannels", "+@all", "-zadd"]).await;
+    let url = RedisUrl::parse(&format!("redis://bob:pw@127.0.0.1:{}", server.port)).unwrap();
+    let digest = server.digest().await;
+    let restricted = Desk::open_at(url.clone(), &desk.namespace, desk.admission.clone());
+    let reason = unavailable(restricted.send(&ann, acquire("a")).await);
+    assert!(reason.contains("zadd"), "{reason}");
+    assert_eq!(server.digest().await, digest);
+    // Without channels everything works; only wake-ups do not.
+    let () = server.run(&["ACL", "SETUSER", "bob", "+zadd"]).await;
+    assert!(matches!(restricted.send(&ann, acquire("a")).await.unwrap(), Acquire::Granted(_)));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_unavailable_and_not_shown() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let () = server.run(&["ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all"]).await;
+    let url = RedisUrl::parse(&format!("redis://bob:s3cret@127.0.0.1:{}", server.port)).unwrap();
+    let other = Desk::open_at(url, &desk.namespace, desk.admission.clone());
+    let error = other.engine.state().await.unwrap_err();
+    assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+    let reason = unavailable::<()>(Err(error));
+    assert!(reason.contains("user and password"), "{reason}");
+}
+
+#[tokio::test]
+async fn tls_to_a_server_without_it_is_unavailable() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let url = RedisUrl::parse(&format!("rediss://127.0.0.1:{}", server.port)).unwrap();
+    let other = Desk::open_at(url.clone(), &desk.namespace, desk.admission.clone());
+    unavailable(other.engine.state().await);
+    let sink = std::sync::Arc::new(|_| {});
+    let wakes = agentcoord_redis::RedisWakes::new(url, &desk.namespace, Deadlines::default(), sink).unwrap();
+    let channel = agentcoord_core::engine::Channel::Client(desk.client.clone());
+    unavailable(agentcoord_core::engine::Wakes::subscribe(&wakes, &channel).await);
 }

@@ -26,7 +26,8 @@ async fn an_epoch_is_raised_by_one_of_two_and_never_lowered() {
     let deadlines = Deadlines::default();
     found(&server.url(), "shop", &Meta::new(Epoch(5), "ours", "1", "ann"), deadlines).await.unwrap();
     let move_on = async |instance: &str, from, to| {
-        let answer = raise(&server.url(), "shop", instance, Epoch(from), Epoch(to), deadlines).await;
+        let seen = Meta::new(Epoch(from), instance, "1", "ann");
+        let answer = raise(&server.url(), "shop", &seen, Epoch(to), "1", deadlines).await;
         answer.unwrap().epoch
     };
     assert_eq!(move_on("ours", 5, 7).await, Epoch(7));
@@ -38,7 +39,8 @@ async fn an_epoch_is_raised_by_one_of_two_and_never_lowered() {
 #[tokio::test]
 async fn raising_a_namespace_that_does_not_exist_founds_nothing() {
     let server = Server::start().await;
-    let raised = raise(&server.url(), "shop", "ours", Epoch(1), Epoch(2), Deadlines::default()).await;
+    let seen = Meta::new(Epoch(1), "ours", "1", "ann");
+    let raised = raise(&server.url(), "shop", &seen, Epoch(2), "1", Deadlines::default()).await;
     assert!(crate::server::unavailable(raised).contains("does not exist"));
     assert_eq!(server.run::<u64>(&["DBSIZE"]).await, 0);
 }

@@ -50,12 +50,14 @@ impl Comparison {
         if expected.csn > self.csn {
             let expected = told(self.oracle.events(self.csn, PAGE).await)?;
             let actual = told(self.engine.events(self.csn, PAGE).await)?;
-            let (expected, actual): (Vec<_>, Vec<_>) =
-                (expected.iter().map(Told::new).collect(), actual.iter().map(Told::new).collect());
-            same("the events", &expected, &actual)?;
             for event in &expected {
                 self.csn = self.csn.max(event.csn);
-                self.keys.extend(event.images.iter().map(|(table, key, _)| (*table, key.clone())));
+                self.keys.extend(event.images.iter().map(|image| (image.table, image.key.clone())));
+            }
+            // Equal bytes say the same; different ones may too.
+            if expected != actual {
+                let told = |events: &[Event]| events.iter().map(Told::new).collect::<Vec<_>>();
+                same("the events", &told(&expected), &told(&actual))?;
             }
         }
         Ok(())

@@ -28,8 +28,8 @@ const PEOPLE: [&str; 4] = ["eve", "mallory", "trent", "ada"];
 #[derive(Clone)]
 pub(super) struct Asked {
     pub(super) call: Call,
-    /// The operation in words.
-    pub(super) words: String,
+    /// The body in words.
+    pub(super) words: fn(&Call) -> String,
     /// An answer in words, whatever the order of its fields.
     pub(super) read: fn(&[u8]) -> String,
     pub(super) learn: fn(&[u8], &Call, &mut Known),
@@ -38,7 +38,7 @@ pub(super) struct Asked {
 impl Debug for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Call { verb, client, request, actor, .. } = &self.call;
-        write!(f, "{verb} by {actor:?} as {}-{request}: {}", &client.as_str()[..8], self.words)
+        write!(f, "{verb} by {actor:?} as {}-{request}: {}", &client.as_str()[..8], (self.words)(&self.call))
     }
 }
 
@@ -46,6 +46,13 @@ fn read<V: Verb<Reply: Debug>>(bytes: &[u8]) -> String {
     match decode::<Answer<V::Reply>>(bytes, V::NAME) {
         Ok(answer) => format!("{answer:?}"),
         Err(e) => format!("an answer that cannot be read ({e:?}): {}", bytes.escape_ascii()),
+    }
+}
+
+fn words<V: Verb + Debug>(call: &Call) -> String {
+    match decode::<V>(&call.body, V::NAME) {
+        Ok(body) => format!("{body:?}"),
+        Err(e) => format!("a body that cannot be read ({e:?})"),
     }
 }
 
@@ -161,9 +168,8 @@ impl Generator {
         body: V,
     ) -> Asked {
         let op = Op { epoch: self.epoch, client, request, actor, body };
-        let words = format!("{:?}", op.body);
         let call = Call::encode(&op).expect("the generator makes requests that pass the client's checks");
-        Asked { call, words, read: read::<V>, learn: learn::<V::Reply> }
+        Asked { call, words: words::<V>, read: read::<V>, learn: learn::<V::Reply> }
     }
 
     fn actor(&mut self) -> Actor {

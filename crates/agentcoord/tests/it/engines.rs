@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use agentcoord::core::audit::AuditLog;
+use agentcoord::core::board::Board;
 use agentcoord::core::engine::EngineKind;
+use agentcoord::core::ids::IdPrefix;
+use agentcoord::core::task::{NewTask, TaskQueue};
 use agentcoord::{BackendChoice, CoordinationClient, Error};
 use agentcoord_testkit::redis_server::RedisServer;
 
@@ -112,4 +116,38 @@ async fn shared_namespace_serves_several_state_directories() {
     held.release().await.unwrap();
     first.close().await.unwrap();
     second.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn switch_carries_everything_there_and_back() {
+    let server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = place.session("one").await.unwrap();
+    let mut task = NewTask::titled("kept");
+    task.description = Some("long text".into());
+    let key = one.create_task(task).await.unwrap().key;
+    let thread = one.post_thread("hello", "first").await.unwrap();
+    one.log_decision("design", "engines", "because").await.unwrap();
+    let token = one.lock_file("a").await.unwrap().token();
+    let connection = one.connection().clone();
+    let refused = connection.switch(EngineKind::Files).await;
+    assert!(matches!(refused, Err(Error::Refused { policy: "sessions_live", .. })), "{refused:?}");
+    one.close().await.unwrap();
+
+    for (from, to) in [(EngineKind::Redis, EngineKind::Files), (EngineKind::Files, EngineKind::Redis)] {
+        let switched = connection.switch(to).await.unwrap();
+        assert_eq!((switched.from, switched.to), (from, to));
+        let two = place.session("two").await.unwrap();
+        assert_eq!(engine(&two).await, to);
+        let store = two.store().await.unwrap();
+        let detail = store.show(&IdPrefix::parse("id", &key).unwrap()).await.unwrap();
+        assert_eq!(detail.description.as_deref(), Some("long text"));
+        let found = Board::find(&store, &IdPrefix::parse("id", &thread).unwrap()).await.unwrap();
+        assert_eq!(store.messages(&found, 0, 10).await.unwrap()[0].content, "first");
+        assert_eq!(store.head().await.unwrap(), 1);
+        let lock = two.lock_file("a").await.unwrap();
+        assert!(lock.token() > token, "tokens do not go back");
+        lock.release().await.unwrap();
+        two.close().await.unwrap();
+    }
 }

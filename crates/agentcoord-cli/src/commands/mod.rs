@@ -1,0 +1,76 @@
+//! The commands. Each is one module with its arguments (`Args`), its answer (`View`) and `run`, which never prints.
+//!
+//! A new command is a module and one line in the table below; a noun with verbs is a folder with a table of its own.
+
+pub(crate) mod agents;
+mod completions;
+mod config;
+mod help;
+mod hung;
+pub(crate) mod locks;
+mod run;
+mod status;
+mod version;
+
+/// Declares a set of commands: one line each, `Name(module)`.
+macro_rules! commands {
+    ($(#[$outer:meta])* $vis:vis enum $set:ident { $($(#[$meta:meta])* $name:ident($module:ident),)+ }) => {
+        $(#[$outer])*
+        #[derive(Debug, clap::Subcommand)]
+        $vis enum $set {
+            $($(#[$meta])* $name($module::Args),)+
+        }
+
+        impl $set {
+            /// Runs the command.
+            ///
+            /// # Errors
+            /// Those of the command.
+            $vis async fn run(
+                self,
+                context: &$crate::context::Context,
+            ) -> Result<Box<dyn $crate::output::Answer>, $crate::error::CliError> {
+                match self {
+                    // Boxed, so that the largest command does not make every one's stack large.
+                    $(Self::$name(args) => {
+                        Ok($crate::output::IntoAnswer::into_answer(Box::pin($module::run(context, args)).await?))
+                    })+
+                }
+            }
+        }
+    };
+}
+use commands;
+
+commands! {
+    /// What to do.
+    pub(crate) enum Command {
+        /// Who is here, what they hold and do, and what waits for a person
+        Status(status),
+        /// File locks: without a verb, who holds and waits for what
+        #[command(alias = "lock")]
+        Locks(locks),
+        /// Agents that hang, with evidence
+        Hung(hung),
+        /// Agents: without a verb, who is here
+        #[command(alias = "agent")]
+        Agents(agents),
+        /// Run a command as an agent that lives as long as the command
+        Run(run),
+        /// Settings, and where each comes from
+        Config(config),
+        /// Shell completions
+        Completions(completions),
+        /// Help; `help agents` is twenty lines for an agent's instruction file
+        Help(help),
+        /// The version
+        Version(version),
+    }
+}
+
+impl Command {
+    /// True for commands that work without a workspace.
+    pub(crate) fn standalone(&self) -> bool {
+        matches!(self, Self::Completions(_) | Self::Help(_) | Self::Version(_))
+    }
+}

@@ -1,0 +1,175 @@
+//! `status`: who is here, what they hold and do, and what waits for a person; at most a screen.
+
+use agentcoord::core::approval::{Approval, ApprovalStatus};
+use agentcoord::core::limits;
+use agentcoord::core::record::Counts;
+use agentcoord::core::store::Backend;
+use serde::Serialize;
+
+use super::agents::view::{self, AgentView};
+use super::hung::{self, SuspectView};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Grid, Page, Render, Stamp, Tone, ago};
+
+/// No arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args;
+
+/// The whole workspace at a glance.
+#[derive(Debug, Serialize)]
+pub(crate) struct View {
+    agents: Vec<AgentView>,
+    locks: Locks,
+    tasks: Tasks,
+    approvals: Approvals,
+    hung: Vec<SuspectView>,
+}
+
+#[derive(Debug, Serialize)]
+struct Locks {
+    held: u64,
+    waiting: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Tasks {
+    blocked: i64,
+    scheduled: i64,
+    pending: i64,
+    claimed: i64,
+    in_progress: i64,
+    completed: i64,
+    failed: i64,
+    cancelled: i64,
+    dead: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Approvals {
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug, Serialize)]
+struct Pending {
+    id: String,
+    action_type: String,
+    description: String,
+    requested_by: String,
+    requested_at: Stamp,
+    expires_at: Stamp,
+    status: &'static str,
+}
+
+impl From<Approval> for Pending {
+    fn from(approval: Approval) -> Self {
+        Self {
+            id: approval.key,
+            action_type: approval.action_type,
+            description: approval.description,
+            requested_by: approval.requested_by,
+            requested_at: Stamp(approval.requested_at),
+            expires_at: Stamp(approval.expires_at),
+            status: approval.status.word(),
+        }
+    }
+}
+
+impl Tasks {
+    fn of(counts: &Counts) -> Self {
+        Self {
+            blocked: counts.blocked,
+            scheduled: counts.scheduled,
+            pending: counts.pending,
+            claimed: counts.claimed,
+            in_progress: counts.in_progress,
+            completed: counts.completed,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
+            dead: counts.dead,
+        }
+    }
+
+    /// The states that have any tasks, in the order of a task's life.
+    fn line(&self) -> String {
+        let all = [
+            (self.blocked, "blocked"),
+            (self.scheduled, "scheduled"),
+            (self.pending, "pending"),
+            (self.claimed, "claimed"),
+            (self.in_progress, "in progress"),
+            (self.completed, "completed"),
+            (self.failed, "failed"),
+            (self.cancelled, "cancelled"),
+            (self.dead, "dead"),
+        ];
+        let some: Vec<String> = all.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        if some.is_empty() { "none".to_owned() } else { some.join(", ") }
+    }
+}
+
+impl Render for View {
+    fn table(&self, page: &mut Page) {
+        // What waits for a person comes first, and everybody may keep the rest of the screen.
+        let mut rows = page.screen().saturating_sub(6);
+        let pending = &self.approvals.pending;
+        if !pending.is_empty() {
+            page.toned(Tone::Warn, format!("{} waiting for a person   agentcoord approve ID", pending.len()));
+            let mut grid = Grid::new(["ID", "ACTION", "ASKED BY", "SINCE", "EXPIRES", "WHAT"]);
+            for one in pending {
+                let cells = [
+                    one.id.clone(),
+                    one.action_type.clone(),
+                    one.requested_by.clone(),
+                    ago(one.requested_at),
+                    one.expires_at.ahead(),
+                    one.description.clone(),
+                ];
+                grid.row(Tone::Plain, cells);
+            }
+            let most = (rows / 3).max(1);
+            page.grid(grid, most, "agentcoord approvals");
+            rows = rows.saturating_sub(pending.len().min(most) + 3);
+            page.gap();
+        }
+        if !self.hung.is_empty() {
+            page.toned(Tone::Bad, format!("{} hanging", self.hung.len()));
+            let most = (rows / 3).max(1);
+            page.grid(hung::grid(&self.hung), most, "agentcoord hung");
+            rows = rows.saturating_sub(self.hung.len().min(most) + 3);
+            page.gap();
+        }
+        if self.agents.is_empty() {
+            page.line("agents  nobody is here");
+        } else {
+            page.grid(view::grid(&self.agents), rows.max(3), "agentcoord agents");
+            page.gap();
+        }
+        page.line(format!("locks   {} held, {} waiting", self.locks.held, self.locks.waiting));
+        page.line(format!("tasks   {}", self.tasks.line()));
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.agents.iter().map(|agent| agent.id.clone()).collect()
+    }
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// When the engine cannot be reached.
+pub(crate) async fn run(context: &Context, _: Args) -> Result<View, CliError> {
+    let store = context.store().await?;
+    let agents = store.agents().list(false).await?;
+    let hung = store.agents().hung(limits::HUNG_THRESHOLD).await?;
+    let pending = store.approvals().list(Some(ApprovalStatus::Pending)).await?;
+    let (counts, _) = store.now().await?;
+    let count = |n: i64| u64::try_from(n).unwrap_or(0);
+    Ok(View {
+        locks: Locks { held: agents.iter().map(|a| a.locks).sum(), waiting: count(counts.lock_waiters) },
+        agents: agents.into_iter().map(AgentView::from).collect(),
+        tasks: Tasks::of(&counts),
+        approvals: Approvals { pending: pending.into_iter().map(Pending::from).collect() },
+        hung: hung.into_iter().map(SuspectView::from).collect(),
+    })
+}

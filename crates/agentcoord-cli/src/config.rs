@@ -1,0 +1,276 @@
+//! Settings and where each comes from: flag, then environment, then the project's file, then a default.
+//!
+//! The project's file is the nearest `.agentcoord/config.toml` from the working directory up to the worktree root.
+
+use std::path::{Path, PathBuf};
+
+use agentcoord::{BackendChoice, Config, Workspace};
+
+use crate::cli::{Colour, Global};
+use crate::error::CliError;
+use crate::output::Format;
+use crate::suggest;
+
+/// Keys that the project's file may have.
+const KEYS: &[&str] = &["agent", "backend", "color", "namespace", "output", "redis_url", "state_dir"];
+/// The project's file.
+const FILE: &str = ".agentcoord/config.toml";
+
+/// A variable of the environment; empty counts as unset.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A flag.
+    Flag(&'static str),
+    /// A variable of the environment.
+    Environment(&'static str),
+    /// The project's file.
+    Project(PathBuf),
+    /// Nobody said anything.
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Environment(name) => f.write_str(name),
+            Self::Project(file) => write!(f, "{}", file.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// The key.
+    pub(crate) key: &'static str,
+    /// The value, as text; none: not set.
+    pub(crate) value: Option<String>,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
+
+/// Everything that flags, environment and files say.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The worktree root.
+    pub(crate) root: PathBuf,
+    /// The working directory, canonical.
+    pub(crate) cwd: PathBuf,
+    /// The state directory.
+    pub(crate) state_dir: PathBuf,
+    /// Which engines may serve.
+    pub(crate) backend: BackendChoice,
+    /// How to answer.
+    pub(crate) format: Format,
+    /// When to colour.
+    pub(crate) colour: Colour,
+    /// Nothing but the answer and errors.
+    pub(crate) quiet: bool,
+    /// How much to log.
+    pub(crate) verbose: u8,
+    /// Every value with its origin, by key.
+    pub(crate) all: Vec<Setting>,
+}
+
+impl Settings {
+    /// Reads flags, environment and files.
+    ///
+    /// # Errors
+    /// `INVALID` for a value or a key that is not known, naming where it stands.
+    pub(crate) fn resolve(global: &Global) -> Result<Self, CliError> {
+        let dir = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+        let cwd = dir
+            .canonicalize()
+            .map_err(|e| CliError::invalid(format!("the directory {} cannot be used: {e}", dir.display())))?;
+        let project = Project::find(&cwd)?;
+        let json = global.json.then(|| "json".to_owned());
+        let output = global.output.map(|f| f.word().to_owned()).or(json);
+        let colour = global.color.map(|c| colour_word(c).to_owned());
+        let no_colour =
+            if colour.is_none() && variable("NO_COLOR").is_some() { Some("never".to_owned()) } else { None };
+        let pick = |key, flag: &'static str, given: &Option<String>, variables: &[&'static str]| {
+            pick(key, given.clone().map(|v| (v, flag)), variables, project.as_ref())
+        };
+        let mut all = vec![
+            pick("agent", "--as", &global.agent, &["AGENTCOORD_AGENT"]),
+            pick("backend", "--backend", &global.backend, &["AGENTCOORD_BACKEND"]),
+            match no_colour {
+                Some(_) => Setting { key: "color", value: no_colour, origin: Origin::Environment("NO_COLOR") },
+                None => pick("color", "--color", &colour, &[]),
+            },
+            pick("namespace", "--namespace", &global.namespace, &["AGENTCOORD_NAMESPACE"]),
+            pick("output", "--output", &output, &["AGENTCOORD_OUTPUT"]),
+            pick("redis_url", "--redis-url", &global.redis_url, &["AGENTCOORD_REDIS_URL", "REDIS_URL"]),
+            pick("state_dir", "--state-dir", &global.state_dir, &["AGENTCOORD_STATE_DIR"]),
+        ];
+        let backend = choose(&all, "backend", &["auto", "redis", "files"])?;
+        let format = choose(&all, "output", &["table", "json", "jsonl", "id"])?;
+        let colour = choose(&all, "color", &["auto", "always", "never"])?;
+        let given = setting(&all, "state_dir");
+        let state_dir = given.value.as_ref().map(|dir| match &given.origin {
+            // A path in the file is relative to the project, not to wherever one happens to be.
+            Origin::Project(file) => file.ancestors().nth(2).unwrap_or(&cwd).join(dir),
+            _ => cwd.join(dir),
+        });
+        let home = state_home();
+        let workspace = match (&state_dir, Workspace::discover(&cwd, home.as_deref())) {
+            (Some(_), Err(_)) => Workspace { root: cwd.clone(), state_dir: PathBuf::new() },
+            (_, found) => found?,
+        };
+        let state_dir = state_dir.unwrap_or(workspace.state_dir);
+        if let Some(entry) = all.iter_mut().find(|s| s.key == "state_dir") {
+            entry.value = Some(state_dir.display().to_string());
+        }
+        Ok(Self {
+            root: workspace.root,
+            cwd,
+            state_dir,
+            backend: match backend.as_deref() {
+                Some("redis") => BackendChoice::Redis,
+                Some("files") => BackendChoice::Files,
+                _ => BackendChoice::Auto,
+            },
+            format: format.as_deref().and_then(Format::parse).unwrap_or_default(),
+            colour: match colour.as_deref() {
+                Some("always") => Colour::Always,
+                Some("never") => Colour::Never,
+                _ => Colour::Auto,
+            },
+            quiet: global.quiet,
+            verbose: global.verbose,
+            all,
+        })
+    }
+
+    /// Settings for commands that need no workspace.
+    pub(crate) fn bare(global: &Global) -> Self {
+        Self {
+            root: PathBuf::new(),
+            cwd: PathBuf::new(),
+            state_dir: PathBuf::new(),
+            backend: BackendChoice::Auto,
+            format: Format::of_flags(global),
+            colour: global.color.unwrap_or_default(),
+            quiet: global.quiet,
+            verbose: global.verbose,
+            all: Vec::new(),
+        }
+    }
+
+    /// The value of a key.
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+        self.all.iter().find(|s| s.key == key).and_then(|s| s.value.as_deref())
+    }
+
+    /// What the library needs to know.
+    pub(crate) fn connection(&self) -> Config {
+        let mut config = Config::new(&self.root, &self.state_dir);
+        config.namespace = self.value("namespace").map(ToOwned::to_owned);
+        config.redis_url = self.value("redis_url").map(ToOwned::to_owned);
+        config.backend = self.backend;
+        config
+    }
+}
+
+fn colour_word(colour: Colour) -> &'static str {
+    match colour {
+        Colour::Auto => "auto",
+        Colour::Always => "always",
+        Colour::Never => "never",
+    }
+}
+
+/// Where state directories lie for directories that are no git worktree.
+fn state_home() -> Option<PathBuf> {
+    let absolute = |p: PathBuf| p.is_absolute().then_some(p);
+    let xdg = variable("XDG_STATE_HOME").map(PathBuf::from).and_then(absolute);
+    xdg.or_else(|| variable("HOME").map(|home| Path::new(&home).join(".local/state")).and_then(absolute))
+}
+
+fn setting<'a>(all: &'a [Setting], key: &str) -> &'a Setting {
+    all.iter().find(|s| s.key == key).unwrap_or(&all[0])
+}
+
+fn pick(
+    key: &'static str,
+    flag: Option<(String, &'static str)>,
+    variables: &[&'static str],
+    project: Option<&Project>,
+) -> Setting {
+    if let Some((value, name)) = flag {
+        return Setting { key, value: Some(value), origin: Origin::Flag(name) };
+    }
+    for name in variables {
+        if let Some(value) = variable(name) {
+            return Setting { key, value: Some(value), origin: Origin::Environment(name) };
+        }
+    }
+    match project.and_then(|p| p.value(key).map(|v| (v, p))) {
+        Some((value, p)) => Setting { key, value: Some(value), origin: Origin::Project(p.file.clone()) },
+        None => Setting { key, value: None, origin: Origin::Default },
+    }
+}
+
+/// A value that must be one of some words.
+fn choose(all: &[Setting], key: &str, words: &[&str]) -> Result<Option<String>, CliError> {
+    let Setting { value, origin, .. } = setting(all, key);
+    let Some(value) = value else { return Ok(None) };
+    if words.contains(&value.as_str()) {
+        return Ok(Some(value.clone()));
+    }
+    let allowed = words.join(", ");
+    let shown = value.escape_debug();
+    Err(CliError::invalid(format!("{key} is `{shown}`, which is none of {allowed} (it comes from {origin})")))
+}
+
+/// The project's file.
+#[derive(Debug)]
+struct Project {
+    file: PathBuf,
+    values: toml::Table,
+}
+
+impl Project {
+    fn find(cwd: &Path) -> Result<Option<Self>, CliError> {
+        for dir in cwd.ancestors() {
+            let file = dir.join(FILE);
+            if file.is_file() {
+                return Self::read(file).map(Some);
+            }
+            // What lies above the worktree is not the project's, and may be anybody's.
+            if dir.join(".git").exists() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(file: PathBuf) -> Result<Self, CliError> {
+        let bad = |what: String| CliError::invalid(format!("{}: {what}", file.display()));
+        let text = std::fs::read_to_string(&file).map_err(|e| bad(e.to_string()))?;
+        let values: toml::Table = toml::from_str(&text).map_err(|e| bad(e.message().to_owned()))?;
+        for (key, value) in &values {
+            if !KEYS.contains(&key.as_str()) {
+                let hint = match suggest::nearest(key, KEYS.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known are {}", KEYS.join(", ")),
+                };
+                return Err(bad(format!("unknown key `{}`; {hint}", key.escape_debug())));
+            }
+            if !value.is_str() {
+                return Err(bad(format!("`{key}` must be a string")));
+            }
+        }
+        Ok(Self { file, values })
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.values.get(key).and_then(toml::Value::as_str).map(ToOwned::to_owned)
+    }
+}

@@ -1,0 +1,116 @@
+//! What a command works with: the settings, and the connection, which is opened when a command first needs it.
+
+use agentcoord::core::lock::LockPath;
+use agentcoord::{Connection, Serving, Store, Style};
+use tokio::sync::OnceCell;
+
+use crate::config::Settings;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::logging;
+use crate::output::{self, Meta};
+use crate::process::Signals;
+
+/// The surroundings of one command.
+#[derive(Debug)]
+pub(crate) struct Context {
+    settings: Settings,
+    connection: OnceCell<Connection>,
+}
+
+impl Context {
+    /// Surroundings with these settings; nothing is opened yet.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, connection: OnceCell::new() }
+    }
+
+    /// The settings.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The connection to the workspace.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub(crate) async fn connection(&self) -> Result<&Connection, CliError> {
+        self.open(Style::OneShot).await
+    }
+
+    /// The connection of a command that stays for a while: it also logs.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub(crate) async fn staying(&self) -> Result<&Connection, CliError> {
+        logging::start(self.settings.verbose);
+        self.open(Style::LongRunning).await
+    }
+
+    async fn open(&self, style: Style) -> Result<&Connection, CliError> {
+        let open = async {
+            let connection = Connection::open(self.settings.connection(), style).await?;
+            let serving = &connection.opened().await?.serving;
+            if serving.degraded && !self.settings.quiet {
+                output::complain(&degraded(serving));
+            }
+            Ok::<_, CliError>(connection)
+        };
+        self.connection.get_or_try_init(|| open).await
+    }
+
+    /// The six components, for reads.
+    ///
+    /// # Errors
+    /// As [`Context::connection`].
+    pub(crate) async fn store(&self) -> Result<Store, CliError> {
+        Ok(self.connection().await?.store().await?)
+    }
+
+    /// The lock path that a user's word names.
+    ///
+    /// # Errors
+    /// `INVALID` for paths outside the worktree and for what is no path.
+    pub(crate) fn lock_path(&self, word: &str) -> Result<LockPath, CliError> {
+        Ok(agentcoord::lock_path(&self.settings.root, &self.settings.cwd, word)?)
+    }
+
+    /// Waits for something that a signal may end: then it is given up, withdrawn, and the command exits with 128 + n.
+    ///
+    /// # Errors
+    /// Those of the wait, or the signal.
+    pub(crate) async fn interruptible<T>(
+        &self,
+        wait: impl Future<Output = agentcoord::Result<T>>,
+    ) -> Result<T, CliError> {
+        let mut signals = Signals::of_ending()?;
+        let signal = tokio::select! {
+            outcome = wait => return Ok(outcome?),
+            signal = signals.next() => signal,
+        };
+        // The wait is dropped here: what it has left behind goes before we do.
+        if let Some(connection) = self.connection.get() {
+            connection.settle().await?;
+        }
+        Err(CliError::new(Exit::Signal(signal), "INTERRUPTED", "interrupted; nothing is held or waited for"))
+    }
+
+    /// What the JSON envelope says about the engine.
+    pub(crate) async fn meta(&self) -> Meta {
+        let mut meta = Meta::now();
+        if let Some(connection) = self.connection.get() {
+            meta.namespace = Some(connection.namespace().to_owned());
+            if let Ok(opened) = connection.opened().await {
+                meta.backend = Some(opened.serving.engine.word());
+                meta.degraded = Some(opened.serving.degraded);
+            }
+        }
+        meta
+    }
+}
+
+fn degraded(serving: &Serving) -> String {
+    let url = serving.redis.as_deref().unwrap_or("Redis");
+    format!(
+        "warning: files serve this workspace, not {url}; to switch when Redis is there: agentcoord store use redis\n"
+    )
+}

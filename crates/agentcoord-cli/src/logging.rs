@@ -1,0 +1,15 @@
+//! Log lines on stderr. Not started unless asked for, or unless a command stays for a while.
+
+use tracing_subscriber::filter::LevelFilter;
+
+/// Starts to log to stderr: warnings, or more with each `-v`. A second start changes nothing.
+pub(crate) fn start(verbosity: u8) {
+    let level = match verbosity {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time();
+    drop(subscriber.with_target(false).try_init());
+}

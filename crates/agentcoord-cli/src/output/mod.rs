@@ -1,0 +1,208 @@
+//! The only writer to stdout and stderr. stdout is the answer, stderr is everything else.
+//!
+//! A command returns a view; what it looks like as a table, as ids and in JSON is the view's [`Render`].
+
+pub(crate) mod json;
+pub(crate) mod table;
+pub(crate) mod text;
+pub(crate) mod time;
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+pub(crate) use self::json::Meta;
+pub(crate) use self::table::{Grid, Page, Tone};
+pub(crate) use self::time::{Stamp, ago};
+use crate::cli::Global;
+use crate::config::{Settings, variable};
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// How to answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// One object.
+    Json,
+    /// One item a line.
+    Jsonl,
+    /// Ids only, one a line.
+    Id,
+}
+
+impl Format {
+    /// The format as a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+            Self::Id => "id",
+        }
+    }
+
+    /// The format of a word.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        [Self::Table, Self::Json, Self::Jsonl, Self::Id].into_iter().find(|f| f.word() == word)
+    }
+
+    /// What flags and environment ask for, before anything else is known.
+    pub(crate) fn of_flags(global: &Global) -> Self {
+        let json = global.json.then_some(Self::Json);
+        let variable = || variable("AGENTCOORD_OUTPUT").and_then(|word| Self::parse(&word));
+        global.output.or(json).or_else(variable).unwrap_or_default()
+    }
+
+    /// As [`Format::of_flags`], for a command line that could not be understood.
+    pub(crate) fn of_words(words: impl Iterator<Item = String>) -> Self {
+        let mut global = Global::default();
+        let mut previous = String::new();
+        for word in words.take_while(|word| word != "--") {
+            let value = word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o")).filter(|v| !v.is_empty());
+            let value = if matches!(previous.as_str(), "-o" | "--output") { Some(word.as_str()) } else { value };
+            global.output = value.and_then(Self::parse).or(global.output);
+            global.json |= word == "--json";
+            previous = word;
+        }
+        Self::of_flags(&global)
+    }
+}
+
+/// What a command answers with. The serialized form is the JSON `data`.
+pub(crate) trait Render: Serialize + 'static {
+    /// Draws it for people.
+    fn table(&self, page: &mut Page);
+
+    /// What `-o id` prints, one a line.
+    fn ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What `-o jsonl` prints, one a line; lists give their items here (see [`json::lines`]).
+    fn lines(&self) -> serde_json::Result<Vec<String>> {
+        serde_json::to_string(self).map(|line| vec![line])
+    }
+
+    /// The exit code of the outcome.
+    fn exit(&self) -> Exit {
+        Exit::Done
+    }
+
+    /// True when stdout belonged to somebody else, and nothing is added to it in any format.
+    fn silent(&self) -> bool {
+        false
+    }
+}
+
+/// An answer of any command.
+pub(crate) trait Answer {
+    /// As [`Render::table`].
+    fn table(&self, page: &mut Page);
+    /// As [`Render::ids`].
+    fn ids(&self) -> Vec<String>;
+    /// As [`Render::lines`].
+    fn lines(&self) -> serde_json::Result<Vec<String>>;
+    /// The JSON envelope around the answer.
+    fn json(&self, meta: &Meta) -> serde_json::Result<String>;
+    /// As [`Render::exit`].
+    fn exit(&self) -> Exit;
+    /// As [`Render::silent`].
+    fn silent(&self) -> bool;
+}
+
+impl<T: Render> Answer for T {
+    fn table(&self, page: &mut Page) {
+        Render::table(self, page);
+    }
+
+    fn ids(&self) -> Vec<String> {
+        Render::ids(self)
+    }
+
+    fn lines(&self) -> serde_json::Result<Vec<String>> {
+        Render::lines(self)
+    }
+
+    fn json(&self, meta: &Meta) -> serde_json::Result<String> {
+        json::envelope(self, meta)
+    }
+
+    fn exit(&self) -> Exit {
+        Render::exit(self)
+    }
+
+    fn silent(&self) -> bool {
+        Render::silent(self)
+    }
+}
+
+/// A view, or an answer that is boxed already: what the dispatch of commands takes.
+pub(crate) trait IntoAnswer {
+    /// The answer.
+    fn into_answer(self) -> Box<dyn Answer>;
+}
+
+impl<T: Render> IntoAnswer for T {
+    fn into_answer(self) -> Box<dyn Answer> {
+        Box::new(self)
+    }
+}
+
+impl IntoAnswer for Box<dyn Answer> {
+    fn into_answer(self) -> Box<dyn Answer> {
+        self
+    }
+}
+
+/// Writes an answer to stdout and says how the process ends.
+pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> Exit {
+    if answer.silent() {
+        return answer.exit();
+    }
+    let list = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
+    let text = match settings.format {
+        Format::Table => {
+            let mut page = Page::of_terminal(settings.colour);
+            answer.table(&mut page);
+            Ok(page.finish())
+        }
+        Format::Id => Ok(list(answer.ids())),
+        Format::Jsonl => answer.lines().map(list),
+        Format::Json => answer.json(meta).map(|text| text + "\n"),
+    };
+    match text {
+        Ok(text) => match print(&text) {
+            Exit::Done => answer.exit(),
+            failed => failed,
+        },
+        Err(cause) => fail(&CliError::internal("the answer cannot be written as JSON", cause), settings.format),
+    }
+}
+
+/// Writes text to stdout. A reader that has gone away is no failure.
+pub(crate) fn print(text: &str) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Done,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => fail(&CliError::internal("stdout", error), Format::Table),
+    }
+}
+
+/// Writes text to stderr; when even that fails there is nobody to tell.
+pub(crate) fn complain(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// Writes an error to stderr and says how the process ends.
+pub(crate) fn fail(error: &CliError, format: Format) -> Exit {
+    match format {
+        Format::Json | Format::Jsonl => complain(&json::error(error)),
+        Format::Table | Format::Id => complain(&text::error(error)),
+    }
+    error.exit
+}
