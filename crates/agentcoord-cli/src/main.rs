@@ -15,6 +15,7 @@ mod identity;
 mod logging;
 mod output;
 mod process;
+mod reference;
 mod suggest;
 
 use std::process::ExitCode;

@@ -1,10 +1,14 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! A script is the text of `lua/prelude.lua`, `lua/rules.lua` and `lua/<noun>/<verb>.lua`, one after the other. It gets
-//! `KEYS` = meta, hot, index, events, root, and `ARGV` as the first lines of the prelude name them.
+//! A script is the text of `lua/prelude.lua`, `frame.lua`, `derive.lua`, `rules.lua` and `<noun>/<verb>.lua`, one after the
+//! other. It gets `KEYS` = meta, hot, index, events, root, and `ARGV` as the first lines of the prelude name them.
 
-/// The frame of every step, the same as `machine/step.rs`.
+/// What a step can do with records, the same as `machine/step.rs`.
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
+/// The frame of every step, the same as `machine/step.rs`.
+const FRAME: &str = include_str!("../lua/frame.lua");
+/// The index entries and counts that records imply, the same as `record.rs`.
+const DERIVE: &str = include_str!("../lua/derive.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
 
@@ -30,7 +34,7 @@ impl Script {
     #[must_use]
     pub fn source(&self) -> String {
         let first_line = if self.allow_oom { "#!lua flags=allow-oom\n" } else { "#!lua\n" };
-        [first_line, PRELUDE, RULES, self.body].concat()
+        [first_line, PRELUDE, FRAME, DERIVE, RULES, self.body].concat()
     }
 
     /// The script of a verb.
@@ -244,12 +248,12 @@ mod tests {
 
     #[test]
     fn bodies_take_keys_and_arguments_by_name_only() {
-        for text in ALL.iter().map(|s| s.body).chain([RULES]) {
+        for text in ALL.iter().map(|s| s.body).chain([DERIVE, RULES]) {
             for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
         }
-        for text in [PRELUDE, RULES, FOUND, RAISE, PROBE] {
+        for text in [PRELUDE, FRAME, FOUND, RAISE, PROBE] {
             for forbidden in ["KEYS[", "'KEYS'", "'SCAN'", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden}");
             }
@@ -258,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_probe_asks_for_every_command_that_scripts_run() {
-        for text in [PRELUDE, RULES] {
+        for text in [PRELUDE, FRAME, RULES] {
             for call in ["redis.call('", "redis.pcall('", "ask('", "call_many('"] {
                 for (at, _) in text.match_indices(call) {
                     let command = identifiers(&text[at + call.len()..]).next().unwrap_or_default().to_lowercase();

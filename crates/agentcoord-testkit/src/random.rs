@@ -14,7 +14,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Random {
 
     /// A number below `limit`, which must not be 0.
     pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or(0)
+        usize::try_from(self.number() % limit as u64).unwrap_or(0)
     }
 
     /// True once in `times`.
@@ -39,7 +39,7 @@ impl Random {
 
     /// An id. Now and then its short form is one of a few, so that keys of more than eight digits occur.
     pub fn id(&mut self) -> Id {
-        let head = if self.one_in(8) { u64::from(self.below(3) as u32) } else { self.next() >> 32 };
-        format!("{head:08x}{:08x}{:016x}", self.next() >> 32, self.next()).parse().expect("32 hex digits are an id")
+        let head = if self.one_in(8) { u64::from(self.below(3) as u32) } else { self.number() >> 32 };
+        format!("{head:08x}{:08x}{:016x}", self.number() >> 32, self.number()).parse().expect("32 hex digits are an id")
     }
 }

@@ -7,6 +7,7 @@ use crate::cli::Cli;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Page, Render};
+use crate::reference;
 use crate::suggest;
 
 /// What an agent must know.
@@ -38,6 +39,9 @@ impl Render for View {
 pub(crate) async fn run(_: &Context, args: Args) -> Result<View, CliError> {
     if args.topic == ["agents"] {
         return Ok(View { text: AGENTS.to_owned() });
+    }
+    if args.topic == ["reference"] {
+        return Ok(View { text: reference::markdown() });
     }
     let mut command = Cli::command();
     command.build();

@@ -1,4 +1,4 @@
-//! One step: the frame in which every verb runs, the same in `lua/prelude.lua`.
+//! One step: the frame in which every verb runs, the same in `lua/prelude.lua` and `lua/frame.lua`.
 //!
 //! Begin: replay slot, clock, reaping of due items. Body: the verb reads and changes records in memory. Commit: all
 //! writes at once, at the end. A refusal anywhere before commit writes nothing. Index entries and counters are

@@ -6,7 +6,7 @@ use agentcoord_core::error::Disposition;
 use agentcoord_core::ids::Epoch;
 use agentcoord_core::lock::Acquire;
 use agentcoord_core::{Error, Result};
-use agentcoord_redis::{Deadlines, RedisUrl, raise};
+use agentcoord_redis::{Deadlines, Meta, RedisUrl, raise};
 
 use crate::server::{Desk, Server, acquire, unavailable};
 

@@ -87,18 +87,18 @@ impl Generator {
     /// What happens next.
     pub(super) fn next(&mut self) -> Next {
         match self.random.below(1_000) {
-            0..120 => Next::Advance(self.random.next() % 400),
-            120..140 => Next::Advance(self.random.next() % 12_000),
-            140..144 => Next::Advance(self.random.next() % 90_000),
+            0..120 => Next::Advance(self.random.number() % 400),
+            120..140 => Next::Advance(self.random.number() % 12_000),
+            140..144 => Next::Advance(self.random.number() % 90_000),
             144..145 => {
                 // Everybody's session is over.
                 self.known.sessions.keep(2);
-                Next::Advance(self.random.next() % (30 * 3_600_000))
+                Next::Advance(self.random.number() % (30 * 3_600_000))
             }
-            145..149 => Next::SetWall(i64::try_from(self.random.next() % 7_200_000).unwrap_or(0) - 3_600_000),
+            145..149 => Next::SetWall(i64::try_from(self.random.number() % 7_200_000).unwrap_or(0) - 3_600_000),
             149..152 => {
                 let boot = self.random.below(2);
-                Next::Reboot(format!("boot-{boot}"), self.random.next() % 10_000_000)
+                Next::Reboot(format!("boot-{boot}"), self.random.number() % 10_000_000)
             }
             152..220 => match self.again() {
                 Some(asked) => Next::Ask(Box::new(asked)),
@@ -222,7 +222,7 @@ impl Generator {
     }
 
     fn token(&mut self) -> (Token, Option<Id>) {
-        let made_up = (Token(self.random.next() % 50), None);
+        let made_up = (Token(self.random.number() % 50), None);
         if self.random.one_in(20) { made_up } else { self.known.grants.pick(&mut self.random).unwrap_or(made_up) }
     }
 
@@ -246,7 +246,7 @@ impl Generator {
             }
             12..14 => {
                 let actor = self.actor();
-                let busy = self.random.next() % 60_000;
+                let busy = self.random.number() % 60_000;
                 let body = UpdateAgent {
                     status: self.maybe(2, "reviewing".to_owned()),
                     working_on: self.maybe(2, String::new()),
@@ -261,7 +261,7 @@ impl Generator {
             }
             15..19 => {
                 let actor = if self.random.one_in(2) { Actor::System } else { self.actor() };
-                let most = 1 + self.random.next() % 64;
+                let most = 1 + self.random.number() % 64;
                 self.ask(actor, Tick { most })
             }
             19..48 => self.locks(),
@@ -270,7 +270,7 @@ impl Generator {
             84..97 => self.approvals(),
             _ => {
                 let actor = self.actor();
-                let entry = format!("{{\"reason\":\"{}\"}}", self.random.next() % 100);
+                let entry = format!("{{\"reason\":\"{}\"}}", self.random.number() % 100);
                 self.ask(actor, AppendAudit { entry })
             }
         }
@@ -292,7 +292,7 @@ impl Generator {
             host: "host".to_owned(),
             process: self.maybe(2, process),
             kind: if shell { SessionKind::Shell } else { SessionKind::Process },
-            ttl: if self.random.one_in(4) { 1 + self.random.next() % 5_000 } else { 600_000 },
+            ttl: if self.random.one_in(4) { 1 + self.random.number() % 5_000 } else { 600_000 },
             parent: known.filter(|_| self.random.one_in(6)),
             resume: shell && !self.random.one_in(4),
             metadata: self.maybe(4, "{}".to_owned()),
@@ -308,7 +308,7 @@ impl Generator {
                 let mut body = AcquireLock::new(self.paths(1));
                 body.lane = self.one(&["", "", "", "second"]);
                 body.intent = self.maybe(3, "refactoring".to_owned());
-                let (ttl, wait) = (1 + self.random.next() % 5_000, self.random.next() % 8_000);
+                let (ttl, wait) = (1 + self.random.number() % 5_000, self.random.number() % 8_000);
                 body.ttl = self.maybe(3, ttl);
                 body.wait = if self.random.one_in(4) { Some(0) } else { self.maybe(3, wait) };
                 self.ask(actor, body)
@@ -326,7 +326,7 @@ impl Generator {
             19..21 => {
                 let (token, session) = self.token();
                 let actor = self.owner(session);
-                let ttl = 1 + self.random.next() % 5_000;
+                let ttl = 1 + self.random.number() % 5_000;
                 let ttl = self.maybe(2, ttl);
                 self.ask(actor, RenewLock { token, ttl })
             }
@@ -350,7 +350,7 @@ impl Generator {
     fn withdrawn(&mut self, asking: Option<Asking>) -> (Id, RequestNo, Option<RequestNo>) {
         match asking {
             Some(asking) if !self.random.one_in(5) => {
-                let later = RequestNo(asking.request.0 + 1 + self.random.next() % 3);
+                let later = RequestNo(asking.request.0 + 1 + self.random.number() % 3);
                 (asking.client, asking.request, self.maybe(3, later))
             }
             _ => {
@@ -368,12 +368,12 @@ impl Generator {
                 client.next += 1;
                 (client.id.clone(), RequestNo(client.next - 1))
             }
-            None => (client.clone(), RequestNo(100_000 + self.random.next() % 1_000)),
+            None => (client.clone(), RequestNo(100_000 + self.random.number() % 1_000)),
         }
     }
 
     fn task(&mut self) -> NewTask {
-        let mut task = NewTask::titled(format!("task {}", self.random.next() % 100));
+        let mut task = NewTask::titled(format!("task {}", self.random.number() % 100));
         let known = self.known.task_ids.pick(&mut self.random);
         let fresh = self.random.id();
         task.id = if self.random.one_in(40) { known.unwrap_or(fresh) } else { fresh };
@@ -382,7 +382,7 @@ impl Generator {
         task.tags = self.some(&TAGS, 2);
         task.requires = if self.random.one_in(3) { self.some(&CAPABILITIES, 2) } else { Vec::new() };
         task.max_attempts = 1 + u32::try_from(self.random.below(4)).unwrap_or(0);
-        let lease = 1 + self.random.next() % 5_000;
+        let lease = 1 + self.random.number() % 5_000;
         task.lease = self.maybe(3, lease);
         let key = format!("key {}", self.random.below(6));
         task.key = self.maybe(5, key);
@@ -396,7 +396,7 @@ impl Generator {
     }
 
     fn claim_of(&mut self) -> (String, Token, Actor) {
-        let made_up = self.random.next() % 90;
+        let made_up = self.random.number() % 90;
         match self.known.claims.pick(&mut self.random) {
             Some(claim) => {
                 let token = if self.random.one_in(12) { Token(made_up) } else { claim.token };
@@ -420,7 +420,7 @@ impl Generator {
                 let known = self.known.tasks.pick(&mut self.random);
                 let typed = self.typed(known);
                 body.id = self.maybe(6, typed);
-                let (lease, wait) = (1 + self.random.next() % 5_000, self.random.next() % 8_000);
+                let (lease, wait) = (1 + self.random.number() % 5_000, self.random.number() % 8_000);
                 body.lease = self.maybe(3, lease);
                 body.wait = if self.random.one_in(3) { Some(0) } else { self.maybe(3, wait) };
                 self.ask(actor, body)
@@ -459,7 +459,7 @@ impl Generator {
             }
             26..28 => {
                 let (key, token, actor) = self.claim_of();
-                let lease = 1 + self.random.next() % 5_000;
+                let lease = 1 + self.random.number() % 5_000;
                 self.ask(actor, ExtendTask { key, token, lease })
             }
             28..30 => {
@@ -526,7 +526,7 @@ impl Generator {
                 };
                 body.quorum = 1 + u32::try_from(self.random.below(3)).unwrap_or(0);
                 body.rejections = 1 + u32::try_from(self.random.below(2)).unwrap_or(0);
-                body.expires_in = 1 + self.random.next() % 20_000;
+                body.expires_in = 1 + self.random.number() % 20_000;
                 let key = format!("key {}", self.random.below(6));
                 body.key = self.maybe(4, key);
                 body.payload = self.maybe(3, "{}".to_owned());

@@ -61,12 +61,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     agentcoord::core::op::Verb::validate(&body)?;
     let caller = caller(context, Unknown::Register).await?;
     let connection = context.connection().await?;
-    let paths = body.paths.clone();
     let outcome = if args.wait.is_zero() {
         connection.acquire(&caller.actor, body).await?
     } else {
         crate::logging::start(context.settings().verbose);
         context.interruptible(connection.acquire(&caller.actor, body)).await?
     };
-    granted(outcome, &paths).map(|grant| View { grant })
+    granted(outcome, &args.paths).map(|grant| View { grant })
 }

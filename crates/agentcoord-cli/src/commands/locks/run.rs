@@ -47,7 +47,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     let paths = args.paths.iter().map(|path| context.lock_path(path)).collect::<Result<Vec<LockPath>, _>>()?;
     let mut body = AcquireLock::new(paths);
-    body.intent = args.intent;
+    body.intent = args.intent.clone();
     body.wait = args.wait.map(duration::millis);
     agentcoord::core::op::Verb::validate(&body)?;
     let connection = context.staying().await?;
@@ -58,7 +58,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
         session = session.parent(parent.session.clone());
     }
     let client = session.on(connection.clone()).await?;
-    let outcome = hold(context, &client, body, args.conflict_exit_code, &args.command).await;
+    let outcome = hold(context, &client, body, &args).await;
     if let Err(error) = client.close().await {
         output::complain(&format!("warning: what was held ends with its session, because {error}\n"));
     }
@@ -69,16 +69,15 @@ async fn hold(
     context: &Context,
     client: &CoordinationClient,
     body: AcquireLock,
-    refusal: u8,
-    words: &[String],
+    args: &Args,
 ) -> Result<Exit, CliError> {
     let connection = context.connection().await?;
     let actor = Actor::Session(client.session_id().clone());
-    let paths = body.paths.clone();
     let outcome = context.interruptible(connection.acquire(&actor, body)).await?;
-    let grant = granted(outcome, &paths).map_err(|error| CliError { exit: Exit::Code(refusal), ..error })?;
+    let grant = granted(outcome, &args.paths)
+        .map_err(|error| CliError { exit: Exit::Code(args.conflict_exit_code), ..error })?;
     let mut signals = Signals::of_forwarding()?;
-    let mut command = process::command(words);
+    let mut command = process::command(&args.command);
     command.current_dir(&context.settings().cwd).env("AGENTCOORD_FENCE", grant.token.to_string());
     let exit = process::supervise(command, &mut signals).await;
     let body = ReleaseLock { token: Token(grant.token), paths: Vec::new() };

@@ -139,22 +139,22 @@ impl GrantView {
     }
 }
 
-/// The grant of an acquire that was sent with these paths, or the error that says who is in the way.
-pub(super) fn granted(outcome: Acquire, paths: &[LockPath]) -> Result<GrantView, CliError> {
+/// The grant of an acquire, or the error that says who is in the way. `paths` are the user's own words: what the error
+/// proposes is typed in the same directory.
+pub(super) fn granted(outcome: Acquire, paths: &[String]) -> Result<GrantView, CliError> {
     match outcome {
         Acquire::Granted(grant) => Ok(grant.into()),
         Acquire::Contended { conflicts } => Err(contended(&conflicts, paths)),
         Acquire::Queued { .. } | Acquire::Lapsed { .. } => {
-            let names: Vec<&str> = paths.iter().map(LockPath::as_str).collect();
-            let message = format!("{} was not free within the time to wait", names.join(", "));
+            let message = format!("{} could not be had within the time to wait", paths.join(", "));
             let error = CliError::new(Exit::Held, "LOCK_HELD", message).retryable();
-            let details = json!({"conflicts": [], "paths": names});
+            let details = json!({"conflicts": [], "paths": paths});
             Err(error.details(details).next("who has it", show(paths)).next("wait longer", wait(paths)))
         }
     }
 }
 
-fn contended(conflicts: &[Conflict], paths: &[LockPath]) -> CliError {
+fn contended(conflicts: &[Conflict], paths: &[String]) -> CliError {
     let lines: Vec<String> = conflicts.iter().map(sentence).collect();
     let details: Vec<_> = conflicts
         .iter()
@@ -185,14 +185,14 @@ fn sentence(conflict: &Conflict) -> String {
     format!("{path} {verb} by {name} since {}{until} ({short}{intent})", ago(Stamp(conflict.since)))
 }
 
-fn words(paths: &[LockPath]) -> String {
-    paths.iter().map(|path| shell(path.as_str())).collect::<Vec<_>>().join(" ")
+fn words(paths: &[String]) -> String {
+    paths.iter().map(|path| shell(path)).collect::<Vec<_>>().join(" ")
 }
 
-fn wait(paths: &[LockPath]) -> String {
+fn wait(paths: &[String]) -> String {
     format!("agentcoord locks acquire {} --wait 10m", words(paths))
 }
 
-fn show(paths: &[LockPath]) -> String {
+fn show(paths: &[String]) -> String {
     format!("agentcoord locks show {}", words(paths.get(..1).unwrap_or_default()))
 }

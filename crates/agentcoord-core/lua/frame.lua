@@ -1,0 +1,226 @@
+-- frame: the frame of every step, the same as src/machine/step.rs: fence, replay, reaping, verb, commit.
+--
+-- Everything is written at the end, so a refusal or an error before the commit writes nothing. Redis does not roll a
+-- script back: whatever can fail is tried before the first write.
+
+-- Checks the fence and reads what almost every step needs. Returns the answer when the caller is fenced out.
+local function begin()
+    local epoch, instance, closed, frozen =
+        unpack(ask('HMGET', META, 'epoch', 'instance', 'closed', 'freeze_wall'))
+    if epoch ~= EPOCH or instance ~= INSTANCE or closed == '1' then
+        return cmsgpack.pack({
+            fenced = {epoch = tonumber(epoch or '0'), instance = instance or '', closed = closed == '1'},
+        })
+    end
+    local fields = {'state', 'ring/' .. ring_key(request)}
+    if ACTOR == 'session' then
+        fields[3] = 'pulse/' .. ACTOR_NAME
+    end
+    local hot = ask('HMGET', HOT, unpack(fields))
+    if frozen then
+        wall = tonumber(frozen)
+    else
+        local time = redis.call('TIME')
+        wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    end
+    state = hot[1] and unpack_record(hot[1], HOT) or first_state()
+    state.clock = move_clock(state.clock)
+    now = state.clock.now
+    note('ring', ring_key(request), hot[2])
+    if ACTOR == 'session' then
+        note('pulse', ACTOR_NAME, hot[3])
+    end
+end
+
+-- The stored answer when this request was made before.
+local function replay()
+    local slot = get('ring', ring_key(request))
+    if not slot or slot.request < request then
+        return nil
+    end
+    if slot.request > request or slot.answer == '' then
+        refuse({too_old = {request = request}})
+    end
+    if slot.digest ~= DIGEST then
+        refuse({reused = {request = request}})
+    end
+    return slot.answer
+end
+
+-- Keeps the answer in the request's slot, and the slots alive.
+local function remember(answer)
+    put('ring', ring_key(request), {request = request, digest = DIGEST, answer = answer})
+    local client = get('client', CLIENT)
+    if (client and client.expires or 0) < now + REPLAY_TTL then
+        put('client', CLIENT, {expires = now + 2 * REPLAY_TTL})
+    end
+end
+
+-- Keeps next_due and next_calendar at or below the first entry of their index.
+local function move_hints()
+    local function moved(index, hint, time)
+        local from, to = under(index)
+        if hint <= time then
+            local first = scan(from, to, 1)[1]
+            return first and tonumber(first[2]) or NEVER
+        end
+        for entry, sign in pairs(delta) do
+            if sign > 0 and string.sub(entry, 1, #from) == from then
+                hint = math.min(hint, tonumber(parts(entry)[2]))
+            end
+        end
+        return hint
+    end
+    state.next_due = moved('due', state.next_due, now)
+    state.next_calendar = moved('cal', state.next_calendar, wall)
+end
+
+-- The touched records that differ from what is stored, in the order in which events list them.
+local function changes()
+    local list = {}
+    for _, slot in pairs(touched) do
+        if slot.dirty and not same(slot.before, slot.after) then
+            list[#list + 1] = slot
+        end
+    end
+    table.sort(list, function(a, b)
+        if a.kind ~= b.kind then
+            return TABLES[a.kind] < TABLES[b.kind]
+        end
+        return before(a.key, b.key)
+    end)
+    return list
+end
+
+local function only_pulses(list)
+    for _, slot in ipairs(list) do
+        if slot.kind ~= 'pulse' then
+            return false
+        end
+    end
+    return true
+end
+
+-- Calls a command that takes any number of arguments, in bounded portions.
+local function call_many(command, key, arguments)
+    for from = 1, #arguments, CHUNK do
+        redis.call(command, key, unpack(arguments, from, math.min(from + CHUNK - 1, #arguments)))
+    end
+end
+
+local function append_event(images)
+    local actor = ACTOR
+    if ACTOR ~= 'system' then
+        actor = {[ACTOR] = ACTOR_NAME}
+    end
+    local event = cmsgpack.pack({
+        csn = state.csn, at = wall, client = CLIENT, request = request, actor = actor, verb = VERB, wakes = wakes,
+        images = images,
+    })
+    ask('XADD', EVENTS, text(state.csn) .. '-0', 'e', event)
+    if state.csn % TRIM_EVERY == 0 and state.csn > EVENT_WINDOW then
+        redis.call('XTRIM', EVENTS, 'MINID', '~', text(state.csn - EVENT_WINDOW) .. '-0')
+    end
+end
+
+-- Publishing is a hint and may be forbidden to this user: it never fails the step.
+local function publish()
+    for _, topic in ipairs(wakes) do
+        local dash = string.find(topic, '-', 1, true)
+        local channel = topic
+        if dash and not string.find(topic, '/', 1, true) then
+            channel = string.sub(topic, 1, dash - 1)
+        end
+        redis.pcall('PUBLISH', WAKE_PREFIX .. channel, topic)
+    end
+end
+
+-- Writes everything and returns the packed answer. Appends an event when a record other than a pulse has changed.
+local function commit(reply)
+    local changed = not only_pulses(changes())
+    if changed then
+        state.csn = state.csn + 1
+    end
+    local answer = cmsgpack.pack({done = {csn = state.csn, reply = reply}})
+    if changed then
+        remember(answer)
+    end
+    move_hints()
+    local images, hot, gone = {}, {'state', cmsgpack.pack(state)}, {}
+    local list = changes()
+    for _, slot in ipairs(list) do
+        slot.bytes = slot.after and cmsgpack.pack(slot.after) or ''
+        if slot.kind ~= 'pulse' then
+            images[#images + 1] = {table = slot.kind, key = slot.key, record = slot.bytes}
+        end
+        if HOT_TABLES[slot.kind] then
+            local field = slot.kind .. '/' .. slot.key
+            if slot.after then
+                hot[#hot + 1] = field
+                hot[#hot + 1] = slot.bytes
+            else
+                gone[#gone + 1] = field
+            end
+        end
+    end
+    local entered, removed = {}, {}
+    for entry, sign in pairs(delta) do
+        if sign > 0 then
+            entered[#entered + 1] = 0
+            entered[#entered + 1] = entry
+        elseif sign < 0 then
+            removed[#removed + 1] = entry
+        end
+    end
+    if not index_is_sound and #entered + #removed > 0 then
+        ask('ZCARD', INDEX)
+    end
+    -- From here on everything is written. The event comes first: it is the only write that can still be refused.
+    if changed then
+        append_event(images)
+    end
+    for _, slot in ipairs(list) do
+        if not HOT_TABLES[slot.kind] then
+            if slot.after then
+                redis.call('SET', stored(slot.kind, slot.key), slot.bytes)
+            else
+                redis.call('DEL', stored(slot.kind, slot.key))
+            end
+        end
+    end
+    if changed then
+        for at = FIRST_BLOB, #ARGV - 1, 2 do
+            redis.call('SET', stored('blob', ARGV[at]), ARGV[at + 1])
+        end
+    end
+    call_many('ZADD', INDEX, entered)
+    call_many('ZREM', INDEX, removed)
+    call_many('HSET', HOT, hot)
+    call_many('HDEL', HOT, gone)
+    publish()
+    return answer
+end
+
+-- Runs a verb as one step. A refusal is an answer too, and then nothing was written.
+local function step(verb)
+    local ok, result = pcall(function()
+        local answer = begin() or replay()
+        if answer then
+            return answer
+        end
+        reap(REAP_PER_STEP)
+        return commit(verb(cmsgpack.unpack(BODY)))
+    end)
+    if ok then
+        return result
+    end
+    if type(result) == 'table' and result.refusal then
+        return cmsgpack.pack({refused = result.refusal})
+    end
+    local message = type(result) == 'table' and result.failure or result
+    -- An error reply of Redis begins with its code, which must stay first; an error of Lua gets one.
+    if string.find(message, '^%u+ ') then
+        error({err = message})
+    end
+    error(message, 0)
+end

@@ -1,0 +1,5 @@
+//! The test kit itself: no case is forgotten, and its tools do what they say.
+
+mod cases;
+mod differential;
+mod redis_server;
