@@ -135,13 +135,14 @@ local function publish()
     end
 end
 
--- Writes everything and returns the packed answer. Appends an event when a record other than a pulse has changed.
-local function commit(reply)
-    local changed = not only_pulses(changes())
+-- Writes everything and returns the packed answer: the reply, or the refusal of a request that was asked again. Appends
+-- an event when a record other than a pulse has changed, or the request was asked again.
+local function commit(reply, refusal)
+    local changed = AGAIN == '1' or not only_pulses(changes())
     if changed then
         state.csn = state.csn + 1
     end
-    local answer = cmsgpack.pack({done = {csn = state.csn, reply = reply}})
+    local answer = cmsgpack.pack(refusal and {refused = refusal} or {done = {csn = state.csn, reply = reply}})
     if changed then
         remember(answer)
     end
@@ -201,8 +202,15 @@ local function commit(reply)
     return answer
 end
 
+-- Makes a refusal final: an earlier copy of the request that is still on its way gets it too.
+local function settle_refusal(refusal)
+    reset()
+    return begin() or commit(nil, refusal)
+end
+
 -- Runs a verb as one step. A refusal is an answer too, and then nothing was written.
 local function step(verb)
+    reset()
     local ok, result = pcall(function()
         local answer = begin() or replay()
         if answer then
@@ -211,11 +219,15 @@ local function step(verb)
         reap(REAP_PER_STEP)
         return commit(verb(cmsgpack.unpack(BODY)))
     end)
+    if not ok and type(result) == 'table' and result.refusal then
+        local refusal = result.refusal
+        if AGAIN ~= '1' or refusal.too_old or refusal.reused then
+            return cmsgpack.pack({refused = refusal})
+        end
+        ok, result = pcall(settle_refusal, refusal)
+    end
     if ok then
         return result
-    end
-    if type(result) == 'table' and result.refusal then
-        return cmsgpack.pack({refused = result.refusal})
     end
     local message = type(result) == 'table' and result.failure or result
     -- An error reply of Redis begins with its code, which must stay first; an error of Lua gets one.

@@ -4,9 +4,9 @@
 
 -- What a call brings: its keys, and its arguments; from FIRST_BLOB on these are names and bytes of blobs.
 local META, HOT, INDEX, EVENTS, ROOT
-local EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, BODY
+local EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY
 local ARGUMENTS
-local FIRST_BLOB = 13
+local FIRST_BLOB = 14
 
 -- The numbers of src/limits.rs; a test compares them.
 local OFFER = 2000
@@ -48,10 +48,14 @@ local reap
 -- Begins a call. The library lives as long as the server: nothing of the call before may be left.
 local function enter(keys, arguments)
     META, HOT, INDEX, EVENTS, ROOT = unpack(keys)
-    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, BODY =
-        unpack(arguments, 1, 12)
+    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY =
+        unpack(arguments, 1, 13)
     ARGUMENTS = arguments
     request = tonumber(REQUEST)
+end
+
+-- Forgets what this call has read and changed so far.
+local function reset()
     state, now, wall = nil, nil, nil
     touched, delta, wakes, settled = {}, {}, {}, 0
     index_is_sound = false

@@ -98,6 +98,9 @@ pub struct Call {
     pub body: Vec<u8>,
     /// The blobs.
     pub blobs: Vec<Blob>,
+    /// Asked again after an answer was lost. An earlier copy may still be on its way, so this answer is final: it is
+    /// kept in the replay slot even when nothing has changed, and the earlier copy then gets it too.
+    pub again: bool,
 }
 
 impl Call {
@@ -124,6 +127,7 @@ impl Call {
             digest: hex(&hash.finalize()[..8]),
             body,
             blobs,
+            again: false,
         })
     }
 }

@@ -251,6 +251,7 @@ mod tests {
             digest: String::new(),
             body: vec![0xc1],
             blobs: Vec::new(),
+            again: false,
         };
         let reading = time::Reading { wall: 1, boot_id: "boot".into(), boot: 1 };
         for script in ALL {

@@ -69,7 +69,8 @@ impl RedisEngine {
         command.arg(script.function()).arg(5).arg(&self.keys.of_script());
         command.arg(call.epoch.0).arg(&self.connection.admission().instance);
         command.arg(call.client.as_str()).arg(call.request.0).arg(&call.digest).arg(actor).arg(actor_name);
-        command.arg(&reading.boot_id).arg(reading.boot).arg(self.keys.wake_prefix()).arg(call.verb).arg(&call.body);
+        command.arg(&reading.boot_id).arg(reading.boot).arg(self.keys.wake_prefix()).arg(call.verb);
+        command.arg(u8::from(call.again)).arg(&call.body);
         for blob in &call.blobs {
             command.arg(&blob.name).arg(&blob.bytes);
         }

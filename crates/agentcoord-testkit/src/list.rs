@@ -150,6 +150,8 @@ macro_rules! conformance {
             a_repeat_returns_the_first_answer,
             a_repeat_is_answered_after_the_session,
             a_number_with_another_body_is_refused,
+            late_copy_of_a_request_asked_again_does_nothing,
+            late_copy_of_a_request_refused_again_does_nothing,
             a_number_with_another_blob_is_refused,
             numbers_belong_to_their_client,
             a_number_below_the_window_is_too_old,

@@ -168,6 +168,7 @@ impl Connection {
                 Err(error) => return Err(error),
             };
             unknown |= matches!(error, Error::OutcomeUnknown { .. });
+            call.again = unknown;
             if Instant::now() >= give_up {
                 // One attempt may have happened: a later "refused" does not make that undone.
                 let cause = |e: Error| -> Option<BoxError> { Some(Box::new(e)) };

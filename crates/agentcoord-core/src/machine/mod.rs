@@ -13,7 +13,7 @@ mod lock;
 mod step;
 mod task;
 
-use crate::error::Result;
+use crate::error::{Refusal, Result};
 use crate::op::{Answer, Call, Verb, decode, encode};
 use crate::record::{ClientRecord, RingRecord};
 use crate::table::Table;
@@ -88,10 +88,24 @@ fn step<V: Verb, R: Rows>(
     match framed() {
         Ok(stepped) => Ok(stepped),
         Err(Stop::Refused(refusal)) => {
+            let of_replay = matches!(refusal, Refusal::TooOld { .. } | Refusal::Reused { .. });
             let answer = encode(&Answer::<V::Reply>::Refused(refusal))?;
-            Ok(Stepped { answer, wakes: Vec::new() })
+            if call.again && !of_replay {
+                settled(rows, call, reading, answer)
+            } else {
+                Ok(Stepped { answer, wakes: Vec::new() })
+            }
         }
         Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Makes a refusal final: an earlier copy of the request that is still on its way gets it too.
+fn settled<R: Rows>(rows: &mut R, call: &Call, reading: &Reading, answer: Vec<u8>) -> Result<Stepped> {
+    match Step::begin(rows, call, reading).and_then(|step| step.commit(|_| Ok(answer))) {
+        Ok(stepped) => Ok(stepped),
+        Err(Stop::Failed(error)) => Err(error),
+        Err(Stop::Refused(refusal)) => Err(refusal.into()),
     }
 }
 

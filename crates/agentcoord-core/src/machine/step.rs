@@ -302,9 +302,10 @@ impl<'a, R: Rows> Step<'a, R> {
         Ok(items)
     }
 
-    /// Writes everything and returns the csn. Appends an event when a record other than a pulse has changed.
+    /// Writes everything. Appends an event when a record other than a pulse has changed, or the request was asked again.
     pub(crate) fn commit(mut self, answer: impl FnOnce(Csn) -> Result<Vec<u8>>) -> Ruled<Stepped> {
-        let changed = self.touched.iter().any(|((table, _), t)| *table != Table::Pulse && t.before != t.after);
+        let changed =
+            self.call.again || self.touched.iter().any(|((table, _), t)| *table != Table::Pulse && t.before != t.after);
         if changed {
             self.state.csn.0 += 1;
         }

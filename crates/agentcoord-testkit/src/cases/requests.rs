@@ -4,14 +4,15 @@ use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage};
 use agentcoord_core::ids::{Epoch, Id};
 use agentcoord_core::limits;
-use agentcoord_core::lock::WithdrawLock;
+use agentcoord_core::lock::{AcquireLock, WithdrawLock};
+use agentcoord_core::op::{Call, answer};
 use agentcoord_core::record::{NEVER, RingRecord};
 use agentcoord_core::store::Backend;
 use agentcoord_core::table::Table;
 use agentcoord_core::task::{CreateTasks, NewTask};
 use agentcoord_core::{Disposition, Error};
 
-use crate::actor::{Scene, granted, locking};
+use crate::actor::{Scene, contended, granted, locking};
 use crate::refused;
 
 fn entry(text: &str) -> AppendAudit {
@@ -207,4 +208,33 @@ pub async fn an_empty_state_is_empty(scene: Scene) {
     assert_eq!((state.next_due, state.next_calendar), (NEVER, NEVER));
     assert!(scene.store().locks().list().await.expect("readable").is_empty());
     assert!(scene.store().approvals().list(None).await.expect("readable").is_empty());
+}
+
+/// A client that has lost an answer asks again. What it hears then is final, also for the first copy of the request when
+/// that arrives after all: nobody would know of what it did.
+pub async fn late_copy_of_a_request_asked_again_does_nothing(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    let held = bob.hold(&["a"]).await;
+    let first = ada.op(AcquireLock { wait: Some(0), ..locking(&["a"]) });
+    let mut again = Call::encode(&first).expect("a valid request");
+    again.again = true;
+    let heard = scene.store().engine().step(again).await.expect("an answer");
+    contended(answer::<AcquireLock>(&heard).expect("no refusal"));
+    bob.release(held.token).await.expect("held");
+    contended(ada.send(&first).await.expect("the answer that was heard"));
+    assert!(scene.holders("a").await.is_empty());
+}
+
+/// The same holds for refusals.
+pub async fn late_copy_of_a_request_refused_again_does_nothing(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    let first = ada.op(PostMessage { thread: "0".repeat(8), message: Id::random(), text: "x".to_owned() });
+    let mut again = Call::encode(&first).expect("a valid request");
+    again.again = true;
+    let heard = scene.store().engine().step(again.clone()).await.expect("an answer");
+    assert!(matches!(answer::<PostMessage>(&heard), Err(Error::NotFound { .. })));
+    let csn = scene.csn().await;
+    assert!(matches!(ada.send(&first).await, Err(Error::NotFound { .. })));
+    assert_eq!(scene.store().engine().step(again).await.expect("the same answer"), heard);
+    assert_eq!(scene.csn().await, csn, "the refusal was remembered once");
 }

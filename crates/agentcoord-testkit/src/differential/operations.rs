@@ -168,7 +168,8 @@ impl Generator {
         body: V,
     ) -> Asked {
         let op = Op { epoch: self.epoch, client, request, actor, body };
-        let call = Call::encode(&op).expect("the generator makes requests that pass the client's checks");
+        let mut call = Call::encode(&op).expect("the generator makes requests that pass the client's checks");
+        call.again = self.random.one_in(20);
         Asked { call, words: words::<V>, read: read::<V>, learn: learn::<V::Reply> }
     }
 
