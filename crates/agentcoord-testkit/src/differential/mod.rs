@@ -27,6 +27,30 @@ const WHOLE: usize = 2_500;
 /// Operations that a difference tells, the last of which is the one that showed it.
 const TOLD: usize = 25;
 
+/// Names the number of operations that a test of an engine runs, in sequences of at most [`SEQUENCE`].
+pub const OPERATIONS: &str = "AGENTCOORD_DIFFERENTIAL_OPERATIONS";
+/// Names the seed of the first sequence.
+pub const SEED: &str = "AGENTCOORD_DIFFERENTIAL_SEED";
+/// Operations in one sequence: comparing everything takes the longer the more there is.
+pub const SEQUENCE: usize = 20_000;
+
+/// The sequences that a test of an engine runs, as seed and operations: one of [`SEQUENCE`] operations from `seed`, or
+/// what [`OPERATIONS`] and [`SEED`] name.
+///
+/// # Panics
+/// When either is no number.
+#[must_use]
+pub fn sequences(seed: u64) -> Vec<(u64, usize)> {
+    let named = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    };
+    let operations = named(OPERATIONS).map_or(SEQUENCE, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let first = named(SEED).unwrap_or(seed);
+    let starts = (0..operations).step_by(SEQUENCE);
+    (first..).zip(starts).map(|(seed, start)| (seed, SEQUENCE.min(operations - start))).collect()
+}
+
 /// What a run without a difference did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
