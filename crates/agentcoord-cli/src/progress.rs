@@ -1,9 +1,7 @@
 //! How far a long command is: one line on stderr that is drawn over, and only for people.
 
-use std::io::IsTerminal;
-
 use crate::context::Context;
-use crate::output::complain;
+use crate::output::{complain, is_watched};
 
 /// Cells of the bar.
 const WIDTH: u64 = 30;
@@ -19,7 +17,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// A bar for so many items.
     pub(crate) fn new(context: &Context, what: &'static str, total: u64) -> Self {
-        let shown = !context.settings().quiet && std::io::stderr().is_terminal();
+        let shown = !context.settings().quiet && is_watched();
         Self { what, total: total.max(1), shown }
     }
 

@@ -7,7 +7,7 @@ pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod time;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -196,6 +196,11 @@ pub(crate) fn print(text: &str) -> Exit {
 /// Writes text to stderr; when even that fails there is nobody to tell.
 pub(crate) fn complain(text: &str) {
     drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
+/// True when a person watches stderr.
+pub(crate) fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
 }
 
 /// Writes an error to stderr and says how the process ends.

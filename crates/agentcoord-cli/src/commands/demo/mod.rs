@@ -124,6 +124,10 @@ async fn perform(context: &Context, args: &Args) -> Result<View, CliError> {
     }
     evidence.checks.push(Check::of("all agents worked to the end", &wrong));
     let approval = approval(&store, course.approval).await?;
+    let mut look = look(&scratch, &place, &thread);
+    if evidence.checks.iter().any(|check| !check.ok) {
+        look.push(format!("cat {}/*.log", text::shell(&scratch.logs().display().to_string())));
+    }
     let (longest_lock_wait_ms, longest_lock_wait_for) = evidence.longest_wait;
     let view = View {
         engine: opened.serving.engine.word(),
@@ -143,10 +147,11 @@ async fn perform(context: &Context, args: &Args) -> Result<View, CliError> {
         killed: course.killed,
         checks: evidence.checks,
         directory: scratch.dir.display().to_string(),
-        look: look(&scratch, &place, &thread),
+        look,
         remove: scratch.removal(),
     };
     client.close().await?;
+    scratch.keep();
     Ok(view)
 }
 

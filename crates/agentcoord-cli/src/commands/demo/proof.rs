@@ -279,14 +279,7 @@ mod tests {
     use super::super::git::Git;
     use super::*;
 
-    /// A scratch clone that goes with the test.
     struct Place(Scratch);
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0.dir).unwrap();
-        }
-    }
 
     impl Place {
         fn git(&self) -> &Git {

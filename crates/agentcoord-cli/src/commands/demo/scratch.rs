@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use super::git::Git;
 use crate::error::CliError;
 use crate::output::text::shell;
@@ -13,9 +15,10 @@ const FILES: usize = 40;
 /// Longest file that is edited.
 const FILE_BYTES: u64 = 256 * 1024;
 
-/// The place.
+/// The place. It is removed on drop, unless it is kept.
 #[derive(Debug)]
 pub(super) struct Scratch {
+    temporary: TempDir,
     /// The directory around it all.
     pub(super) dir: PathBuf,
     /// The clone.
@@ -27,7 +30,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes the place. What it left when it fails is removed.
+    /// Makes the place.
     ///
     /// # Errors
     /// `INVALID` when `repository` is no git repository or has no commit.
@@ -67,7 +70,7 @@ impl Scratch {
         git.run(&["checkout", "--quiet", "-B", BRANCH])?;
         let base = git.line(&["rev-parse", "HEAD"])?;
         let source = shown.unwrap_or_else(|| source.display().to_string());
-        Ok(Self { dir: temporary.keep().canonicalize().map_err(failed)?, git, source, base })
+        Ok(Self { temporary, dir, git, source, base })
     }
 
     /// Text files to edit, at most so many, spread over the whole tree.
@@ -101,6 +104,11 @@ impl Scratch {
     /// The directory of the agents' logs.
     pub(super) fn logs(&self) -> PathBuf {
         self.dir.join("logs")
+    }
+
+    /// Leaves it for people to look at.
+    pub(super) fn keep(self) {
+        drop(self.temporary.keep());
     }
 
     /// The command that removes everything.
