@@ -209,7 +209,9 @@ local function step(verb)
             return answer
         end
         reap(REAP_PER_STEP)
-        return commit(verb(cmsgpack.unpack(BODY)))
+        local reply = verb(cmsgpack.unpack(BODY))
+        hand_over()
+        return commit(reply)
     end)
     if ok then
         return result

@@ -1,6 +1,6 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! A script is the text of `lua/prelude.lua`, `frame.lua`, `derive.lua`, `rules.lua` and `<noun>/<verb>.lua`, one after the
+//! A script is the text of `lua/prelude.lua`, `frame.lua`, `derive.lua`, `locks.lua`, `rules.lua` and `<noun>/<verb>.lua`, one after the
 //! other. It gets `KEYS` = meta, hot, index, events, root, and `ARGV` as the first lines of the prelude name them.
 
 /// What a step can do with records, the same as `machine/step.rs`.
@@ -9,6 +9,8 @@ const PRELUDE: &str = include_str!("../lua/prelude.lua");
 const FRAME: &str = include_str!("../lua/frame.lua");
 /// The index entries and counts that records imply, the same as `record.rs`.
 const DERIVE: &str = include_str!("../lua/derive.lua");
+/// Rules of locks, the same as `machine/lock/`.
+const LOCKS: &str = include_str!("../lua/locks.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
 
@@ -34,7 +36,7 @@ impl Script {
     #[must_use]
     pub fn source(&self) -> String {
         let first_line = if self.allow_oom { "#!lua flags=allow-oom\n" } else { "#!lua\n" };
-        [first_line, PRELUDE, FRAME, DERIVE, RULES, self.body].concat()
+        [first_line, PRELUDE, FRAME, DERIVE, LOCKS, RULES, self.body].concat()
     }
 
     /// The script of a verb.
@@ -68,6 +70,7 @@ scripts! {
     "lock/renew",
     "lock/release" (allow_oom),
     "lock/withdraw",
+    "lock/revoke" (allow_oom),
     "task/create",
     "task/claim",
     "task/confirm",
@@ -149,6 +152,7 @@ mod tests {
             l::RenewLock,
             l::ReleaseLock,
             l::WithdrawLock,
+            l::RevokeLock,
             t::CreateTasks,
             t::ClaimTask,
             t::ConfirmTask,
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn bodies_take_keys_and_arguments_by_name_only() {
-        for text in ALL.iter().map(|s| s.body).chain([DERIVE, RULES]) {
+        for text in ALL.iter().map(|s| s.body).chain([DERIVE, LOCKS, RULES]) {
             for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_probe_asks_for_every_command_that_scripts_run() {
-        for text in [PRELUDE, FRAME, RULES] {
+        for text in [PRELUDE, FRAME, LOCKS, RULES] {
             for call in ["redis.call('", "redis.pcall('", "ask('", "call_many('"] {
                 for (at, _) in text.match_indices(call) {
                     let command = identifiers(&text[at + call.len()..]).next().unwrap_or_default().to_lowercase();
@@ -277,7 +281,7 @@ mod tests {
         for script in ALL {
             let source = script.source();
             assert!(source.is_ascii(), "{}", script.name);
-            let gives_back = ["heartbeat", "release", "complete", "fail", "deregister", "tick"];
+            let gives_back = ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "tick"];
             let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
             assert_eq!(source.starts_with("#!lua flags=allow-oom\n"), expected, "{}", script.name);
             assert!(expected || source.starts_with("#!lua\n"), "{}", script.name);
@@ -296,6 +300,8 @@ mod tests {
             ("EVENT_WINDOW", limits::EVENT_WINDOW),
             ("REAP_PER_STEP", limits::REAP_PER_STEP as u64),
             ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
+            ("LOCK_EDGES", limits::LOCK_EDGES as u64),
+            ("LOCK_ENTRIES", limits::LOCK_ENTRIES as u64),
             ("SHORT_ID", session_id),
             ("WALL_STEP_LIMIT", time::WALL_STEP_LIMIT),
             ("NEVER", record::NEVER),
