@@ -24,10 +24,26 @@ derive.session = {
     end,
 }
 
+-- The kinds of index entries of those who hold and wait for paths.
+local HOLDING = {exclusive = 'h', shared = 'hs'}
+local WAITING = {exclusive = 'w', shared = 'ws'}
+
+local function subtrees(paths)
+    local count = 0
+    for _, path in ipairs(paths) do
+        if string.sub(path, -1) == '/' then
+            count = count + 1
+        end
+    end
+    return count
+end
+
 derive.lock = {
     entries = function(key, record, enter)
         for _, path in ipairs(record.paths) do
-            enter('path', path, 'h', pad(record.token), key)
+            local kind = HOLDING[record.mode]
+            enter('path', path, kind, pad(record.token), key)
+            enter('lane', record.session, record.lane, path, kind, pad(record.token), key)
         end
         enter('own', record.session, 'lock', key)
         local at = record.offer or record.deadline
@@ -37,6 +53,7 @@ derive.lock = {
     end,
     count = function(record, counts, sign)
         counts.locks = counts.locks + sign * #record.paths
+        counts.subtrees = (counts.subtrees or 0) + sign * subtrees(record.paths)
     end,
 }
 
@@ -47,14 +64,21 @@ derive.lock_ticket = {
             return
         end
         for _, path in ipairs(record.paths) do
-            enter('path', path, 'w', pad(record.seq), key)
+            enter('path', path, WAITING[record.mode], pad(record.seq), key)
         end
         if record.deadline then
             enter('due', pad(record.deadline), 'lock_ticket', key)
         end
     end,
-    count = function(_, counts, sign)
+    count = function(record, counts, sign)
         counts.lock_waiters = counts.lock_waiters + sign
+        counts.subtrees = (counts.subtrees or 0) + sign * subtrees(record.paths)
+    end,
+}
+
+derive.handover = {
+    entries = function(key, _, enter)
+        enter('due', pad(0), 'handover', key)
     end,
 }
 

@@ -217,7 +217,9 @@ local function step(verb)
             return answer
         end
         reap(REAP_PER_STEP)
-        return commit(verb(cmsgpack.unpack(BODY)))
+        local reply = verb(cmsgpack.unpack(BODY))
+        hand_over()
+        return commit(reply)
     end)
     if not ok and type(result) == 'table' and result.refusal then
         local refusal = result.refusal

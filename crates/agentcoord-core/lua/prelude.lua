@@ -17,6 +17,8 @@ local REPLAY_WINDOW = 256
 local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
+local LOCK_EDGES = 4096
+local LOCK_ENTRIES = 65536
 local SHORT_ID = 8
 local WALL_STEP_LIMIT = 15000
 local NEVER = 9007199254740991
@@ -31,19 +33,23 @@ local TOKEN_EPOCHS = 131072
 
 -- Tables in the order in which events list them, and those that live in the hot hash.
 local TABLES = {
-    agent = 1, session = 2, pulse = 3, lock = 4, lock_ticket = 5, task = 6, task_ticket = 7, thread = 8, message = 9,
-    approval = 10, audit = 11, key = 12, client = 13, ring = 14,
+    agent = 1, session = 2, pulse = 3, lock = 4, lock_ticket = 5, handover = 6, task = 7, task_ticket = 8, thread = 9,
+    message = 10, approval = 11, audit = 12, key = 13, client = 14, ring = 15,
 }
 local HOT_TABLES = {pulse = true, ring = true}
 
 local request, state, now, wall
 local touched, delta, wakes, settled
 local index_is_sound
+-- Lock paths that have become free and whose waiters are still to be looked at, and how many this step may look at.
+local freed, turns
 
 -- What a table's records derive: entries(key, record, enter) and count(record, counts, sign). Filled by the rules.
 local derive = {}
 -- Settles at most so many due items. Set by the rules.
 local reap
+-- Passes on the freed lock paths. Set by the rules.
+local hand_over
 
 -- Begins a call. The library lives as long as the server: nothing of the call before may be left.
 local function enter(keys, arguments)
@@ -59,6 +65,7 @@ local function reset()
     state, now, wall = nil, nil, nil
     touched, delta, wakes, settled = {}, {}, {}, 0
     index_is_sound = false
+    freed, turns = {}, WORK_PER_STEP
 end
 
 -- A number as text. Lua itself prints 14 digits only.
@@ -428,7 +435,7 @@ local function first_state()
         clock = {now = 0, wall = 0, boot_id = '', boot = 0},
         counts = {
             blocked = 0, scheduled = 0, pending = 0, claimed = 0, in_progress = 0, completed = 0, failed = 0,
-            cancelled = 0, dead = 0, sessions = 0, locks = 0, lock_waiters = 0, task_waiters = 0, threads = 0,
+            cancelled = 0, dead = 0, sessions = 0, locks = 0, lock_waiters = 0, subtrees = 0, task_waiters = 0, threads = 0,
             approvals = 0,
         },
     }

@@ -1,153 +1,5 @@
 -- rules: what several verbs and the reaping share, the same as src/machine/*.rs.
 
--- Locks, as in src/machine/lock.rs
-
-local lock = {}
-
--- The earlier of two times, either of which may be missing.
-function lock.sooner(at, other)
-    if at and other then
-        return math.min(at, other)
-    end
-    return at or other
-end
-
--- When a grant ends at the latest if its holder does nothing more.
-function lock.blocking_until(grant)
-    local session = get('session', grant.session)
-    return lock.sooner(grant.offer or grant.deadline, session and session.due)
-end
-
-function lock.deadline(ttl)
-    return ttl and now + ttl
-end
-
-function lock.granted(grant, reacquired)
-    return {
-        token = grant.token, paths = grant.paths, reacquired = reacquired,
-        deadline_at = grant.deadline and wall_at(grant.deadline),
-    }
-end
-
-function lock.queued(ticket, tick_at)
-    return {queued = {ticket = ticket, tick_in = tick_at and math.max(0, tick_at - now)}}
-end
-
--- The grant, if the acting session holds it.
-function lock.owned(actor, token)
-    local grant = get('lock', text(token))
-    if not grant or grant.session ~= actor.id then
-        refuse({stale = {noun = 'lock', id = text(token), owner = grant and grant.name}})
-    end
-    return grant
-end
-
--- Whether a waiter is the oldest on each of its paths and nobody of another lane holds one.
-function lock.lets_through(key, waiter)
-    for _, path in ipairs(waiter.paths) do
-        local from, to = under('path', path)
-        for _, entry in ipairs(scan(from, to, WORK_PER_STEP)) do
-            if entry[3] == 'w' then
-                if entry[5] ~= key then
-                    return false
-                end
-                break
-            end
-            local grant = get('lock', entry[5])
-            if grant then
-                if grant.session ~= waiter.session or grant.lane ~= waiter.lane then
-                    return false
-                end
-                break -- What waits for this path waits for this very lane.
-            end
-        end
-    end
-    return true
-end
-
-function lock.offer(key, waiter)
-    local token = next_token()
-    insert('lock', text(token), {
-        token = token, session = waiter.session, agent = waiter.agent, name = waiter.name, lane = waiter.lane,
-        mode = waiter.mode, paths = waiter.paths, since = wall, ticket = key, intent = waiter.intent,
-        offer = now + OFFER,
-    })
-    waiter.offered = token
-    put('lock_ticket', key, waiter)
-    wake(key)
-end
-
--- Grants to every waiter that nothing keeps back any more, oldest first.
-function lock.promote(paths)
-    local candidates, numbers = {}, {}
-    for _, path in ipairs(paths) do
-        local from, to = under('path', path, 'w')
-        local entry = scan(from, to, 1)[1]
-        if entry then
-            local seq = tonumber(entry[4])
-            if not candidates[seq] then
-                numbers[#numbers + 1] = seq
-            end
-            candidates[seq] = entry[5]
-        end
-    end
-    table.sort(numbers)
-    for _, seq in ipairs(numbers) do
-        local key = candidates[seq]
-        local waiter = get('lock_ticket', key)
-        if waiter then
-            local session = get('session', waiter.session)
-            if not session or not is_live(waiter.session, session) then
-                lock.drop_ticket(key)
-            elseif lock.lets_through(key, waiter) then
-                lock.offer(key, waiter)
-            end
-        end
-    end
-end
-
--- Ends a grant and lets waiters through.
-function lock.drop_grant(key)
-    local grant = get('lock', key)
-    if grant then
-        delete('lock', key)
-        lock.promote(grant.paths)
-    end
-end
-
--- Takes a waiter out of the queue and lets those behind it through.
-function lock.drop_ticket(key)
-    local waiter = get('lock_ticket', key)
-    if waiter then
-        delete('lock_ticket', key)
-        if not waiter.offered then
-            lock.promote(waiter.paths)
-        end
-    end
-end
-
--- A grant's deadline or offer has passed.
-function lock.overdue(key)
-    local grant = get('lock', key)
-    if not grant then
-        return
-    end
-    local waiter = grant.offer and get('lock_ticket', grant.ticket)
-    if waiter then
-        -- It did not confirm in time: back to the end of the queue, so that others come first.
-        waiter.offered = nil
-        waiter.seq = next_seq()
-        put('lock_ticket', grant.ticket, waiter)
-    end
-    lock.drop_grant(key)
-end
-
--- A waiter has waited long enough.
-function lock.give_up(key)
-    wake(key)
-    lock.drop_ticket(key)
-end
-
 -- Tasks, as in src/machine/task.rs
 
 local task = {}
@@ -473,6 +325,7 @@ local DUE = {
     session = agent.look_at,
     lock = lock.overdue,
     lock_ticket = lock.give_up,
+    handover = lock.resume,
     task = task.overdue,
     task_ticket = task.give_up,
     approval = approval.expire,
@@ -490,6 +343,7 @@ reap = function(limit)
             settle(item[2])
         end
     end
+    hand_over()
 end
 
 -- The slot of another request of this client, or nothing. A request that has not arrived yet is made void, so that it

@@ -99,6 +99,12 @@ pub enum Error {
         /// The holder's name.
         holder: String,
     },
+    /// Waiting would close a circle of agents that wait for each other; the request was not queued.
+    #[error("waiting would be a deadlock: {}", crate::lock::circle(cycle))]
+    Deadlock {
+        /// Who waits for what: each for the next one, the last for the first, which is the caller.
+        cycle: Vec<crate::lock::Waits>,
+    },
     /// The record is in a state in which this cannot be done.
     #[error("{noun} `{id}` is {actual}, not {expected}")]
     WrongState {
@@ -219,6 +225,7 @@ impl Error {
             | Self::Invalid { .. }
             | Self::Ambiguous { .. }
             | Self::Held { .. }
+            | Self::Deadlock { .. }
             | Self::WrongState { .. }
             | Self::Refused { .. }
             | Self::Stale { .. }
@@ -323,6 +330,12 @@ pub enum Policy {
     NoSession,
     /// The id is taken by another record.
     IdTaken,
+    /// A lane that shares a path cannot take it for itself.
+    LockUpgrade,
+    /// Too many locks and waiters stand in the way of a request to tell whether it may wait.
+    TooComplex,
+    /// Only people revoke locks.
+    RevokeHumansOnly,
 }
 
 impl Policy {
@@ -340,6 +353,9 @@ impl Policy {
             Self::Exhausted => "exhausted",
             Self::NoSession => "no_session",
             Self::IdTaken => "id_taken",
+            Self::LockUpgrade => "lock_upgrade",
+            Self::TooComplex => "too_complex",
+            Self::RevokeHumansOnly => "revoke_humans_only",
         }
     }
 
@@ -357,6 +373,9 @@ impl Policy {
             Self::Exhausted => "the fencing tokens of this epoch are used up; switch the engine to begin a new epoch",
             Self::NoSession => "this operation needs a registered agent",
             Self::IdTaken => "this id belongs to another record already",
+            Self::LockUpgrade => "a shared lock does not become an exclusive one: release it first, then ask for it",
+            Self::TooComplex => "too many locks and waiters are in the way to look at; ask for less, or do not wait",
+            Self::RevokeHumansOnly => "only people revoke locks; an agent asks the holder, or a person",
         }
     }
 }

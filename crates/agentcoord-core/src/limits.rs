@@ -34,8 +34,15 @@ pub const REAP_PER_STEP: usize = 8;
 /// Records that one step may touch for longer work, such as the end of a session.
 pub const WORK_PER_STEP: usize = 64;
 
+/// Edges that the search for a deadlock follows at most.
+pub const LOCK_EDGES: usize = 4_096;
+/// Index entries that one look at what stands at some paths reads at most.
+pub const LOCK_ENTRIES: usize = 65_536;
+
 /// Longest path, in bytes.
 pub const PATH_BYTES: usize = 4_096;
+/// Most parts of a path.
+pub const PATH_DEPTH: usize = 64;
 /// Most paths in one lock request.
 pub const PATHS: usize = 64;
 /// Longest title, in bytes.

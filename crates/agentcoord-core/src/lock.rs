@@ -21,8 +21,11 @@ pub struct LockPath(String);
 impl LockPath {
     /// Checks a path and brings it to its canonical form.
     ///
+    /// A trailing `/` means the subtree: `src/` is everything below `src`, and `src` itself.
+    ///
     /// # Errors
-    /// `Invalid` when it is empty, absolute, leads out of the root, contains control characters, or is longer than 4,096 bytes.
+    /// `Invalid` when it is empty, absolute, leads out of the root, is the root, contains control characters, or is
+    /// longer than 4,096 bytes or 64 parts.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |allowed: &str| Err(Error::invalid("path", text, allowed));
         if text.is_empty() {
@@ -56,9 +59,19 @@ impl LockPath {
             }
         }
         if parts.is_empty() {
-            return refuse("a file below the worktree root");
+            return refuse("a file or directory below the worktree root");
         }
-        Ok(Self(parts.join("/")))
+        if parts.len() > limits::PATH_DEPTH {
+            return refuse("at most 64 parts");
+        }
+        let subtree = matches!(text.rsplit('/').next(), Some("" | "." | ".."));
+        Ok(Self(parts.join("/") + if subtree { "/" } else { "" }))
+    }
+
+    /// True for a directory with everything below it.
+    #[must_use]
+    pub fn is_subtree(&self) -> bool {
+        self.0.ends_with('/')
     }
 
     /// The canonical text.
@@ -81,6 +94,26 @@ pub enum LockMode {
     /// Nobody else may hold the path.
     #[default]
     Exclusive,
+    /// Others may hold the path too, shared as well.
+    Shared,
+}
+
+impl LockMode {
+    /// The kind of index entry of a holder.
+    pub(crate) fn holding(self) -> &'static str {
+        match self {
+            Self::Exclusive => "h",
+            Self::Shared => "hs",
+        }
+    }
+
+    /// The kind of index entry of a waiter.
+    pub(crate) fn waiting(self) -> &'static str {
+        match self {
+            Self::Exclusive => "w",
+            Self::Shared => "ws",
+        }
+    }
 }
 
 /// Asks for one grant over one or more paths: all or none.
@@ -135,6 +168,10 @@ pub struct Grant {
     pub token: Token,
     /// The paths it covers.
     pub paths: Vec<LockPath>,
+    /// How they are held.
+    pub mode: LockMode,
+    /// The ticket of the request that was granted: what is told to the holder comes under this topic.
+    pub ticket: Ticket,
     /// Its own deadline, when it has one; estimated wall time, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<WallMs>,
@@ -163,6 +200,29 @@ pub struct Conflict {
     pub deadline_at: Option<WallMs>,
 }
 
+/// Somebody who waits, in a circle of those who wait for each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// The agent, by key.
+    pub agent: String,
+    /// Its name.
+    pub name: String,
+    /// What it waits for.
+    pub path: LockPath,
+    /// Why it wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<String>,
+}
+
+/// A circle of waits in words.
+pub(crate) fn circle(cycle: &[Waits]) -> String {
+    let mut words: Vec<String> = cycle.iter().map(|w| format!("{} waits for {}", w.name, w.path)).collect();
+    if let Some(first) = cycle.first() {
+        words.push(format!("which {} holds", first.name));
+    }
+    words.join(", ")
+}
+
 /// The outcome of an acquire or a confirm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -182,6 +242,11 @@ pub enum Acquire {
     Contended {
         /// At most eight of those in the way.
         conflicts: Vec<Conflict>,
+    },
+    /// Waiting would close a circle: each waits for the next one, the last for the caller, which comes first.
+    Deadlock {
+        /// Who waits for what.
+        cycle: Vec<Waits>,
     },
     /// The ticket is gone: it waited too long, or its session ended.
     Lapsed {
@@ -267,6 +332,44 @@ impl Verb for WithdrawLock {
     }
 }
 
+/// Ends the locks on a path, whoever holds them. Only people do that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeLock {
+    /// The path, as listings show it; its grants end as a whole.
+    pub path: LockPath,
+    /// The encoded audit entry that goes with it, with the reason.
+    pub audit: String,
+}
+
+impl Verb for RevokeLock {
+    const NAME: &'static str = "lock/revoke";
+    type Reply = Revoked;
+
+    fn validate(&self) -> Result<()> {
+        check::blob("audit", Some(self.audit.as_bytes()))
+    }
+}
+
+/// What was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The grants that have ended.
+    pub grants: Vec<RevokedGrant>,
+}
+
+/// A grant that has ended by revocation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedGrant {
+    /// Its token, stale from now on.
+    pub token: Token,
+    /// The holding agent, by key.
+    pub agent: String,
+    /// The holding agent's name.
+    pub name: String,
+    /// The paths it covered.
+    pub paths: Vec<LockPath>,
+}
+
 /// A held lock, as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lock {
@@ -303,6 +406,8 @@ pub struct Waiter {
     pub ticket: Ticket,
     /// Its paths.
     pub paths: Vec<LockPath>,
+    /// How it wants them.
+    pub mode: LockMode,
     /// The waiting session.
     pub session: Id,
     /// The waiting agent, by key.
@@ -318,7 +423,7 @@ pub struct Waiter {
 /// Everything that stands at one path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathState {
-    /// The holders: at most one for an exclusive lock, several only when one lane took the path twice.
+    /// The holders: several when the lock is shared, or when one lane took the path twice.
     pub holders: Vec<Lock>,
     /// The waiters, oldest first.
     pub waiters: Vec<Waiter>,
@@ -346,6 +451,10 @@ pub trait FileLocks: Send + Sync {
     /// - `acquire_is_fair`: a request that conflicts with an older waiter waits behind it.
     /// - `acquire_again_is_the_same_lease`: the same paths in the same lane give the same token.
     /// - `tokens_strictly_increase`: every new grant has a higher token than all before it.
+    /// - `shared_locks_coexist`, `a_reader_waits_behind_an_older_writer`, `readers_go_together`.
+    /// - `a_shared_lock_is_not_upgraded`: an exclusive request of a lane that shares the path is refused.
+    /// - `a_subtree_conflicts_with_everything_inside`, `a_file_conflicts_with_the_subtrees_above`.
+    /// - `a_deadlock_is_answered_when_it_would_arise`: the request that would close the circle is not queued.
     /// - `acquire_is_idempotent`: repeating a request returns the first answer.
     ///
     /// # Errors
@@ -380,6 +489,13 @@ pub trait FileLocks: Send + Sync {
     /// - `withdraw_leaves_the_queue`, `withdraw_gives_the_grant_back`, `withdraw_voids_a_late_request`.
     async fn withdraw(&self, op: Op<WithdrawLock>) -> Result<Released>;
 
+    /// Ends the locks on a path, whoever holds them.
+    ///
+    /// # Behavior
+    /// - `only_people_revoke_locks`: an agent is refused.
+    /// - `a_revoked_lock_passes_on`: the token is stale, the next waiter gets the path, the audit log tells it.
+    async fn revoke(&self, op: Op<RevokeLock>) -> Result<Revoked>;
+
     /// Every path that is held or waited for, in order of the path.
     async fn list(&self) -> Result<Vec<(LockPath, PathState)>>;
 
@@ -402,15 +518,24 @@ mod tests {
 
     #[test]
     fn spellings_of_one_path_are_one_lock() {
-        for text in ["a", "./a", "x/../a", "a/", ".//a"] {
+        for text in ["a", "./a", "x/../a", ".//a"] {
             assert_eq!(LockPath::parse(text).expect(text).as_str(), "a");
         }
     }
 
     #[test]
+    fn a_trailing_slash_is_the_subtree() {
+        for text in ["a/", "./a//", "a/b/..", "a/."] {
+            assert_eq!(LockPath::parse(text).expect(text).as_str(), "a/");
+        }
+    }
+
+    #[test]
     fn paths_that_cannot_be_locked_are_refused() {
-        let long = "x".repeat(4_097);
-        for text in ["", ".", "..", "a/../..", "/etc/passwd", "a\0b", "a\nb", "@", long.as_str()] {
+        let (long, deep) = ("x".repeat(4_097), "x/".repeat(65));
+        for text in
+            ["", ".", "./", "..", "a/..", deep.as_str(), "a/../..", "/etc/passwd", "a\0b", "a\nb", "@", long.as_str()]
+        {
             assert!(matches!(LockPath::parse(text), Err(Error::Invalid { field: "path", .. })), "{text:?}");
         }
     }

@@ -92,6 +92,10 @@ impl Record for PulseRecord {
     fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }
 
+fn subtrees(paths: &[LockPath]) -> i64 {
+    i64::try_from(paths.iter().filter(|path| path.is_subtree()).count()).unwrap_or(0)
+}
+
 record! {
     /// A lock grant. While `offer` is set it is not confirmed: the lease time until which the waiter may confirm.
     LockRecord {
@@ -106,7 +110,9 @@ impl Record for LockRecord {
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         for path in &self.paths {
-            out.push(index::path(path.as_str(), "h", self.token.0, key));
+            let (kind, token) = (self.mode.holding(), self.token.0);
+            out.push(index::path(path.as_str(), kind, token, key));
+            out.push(index::lane(self.session.as_str(), &self.lane, path.as_str(), kind, token, key));
         }
         out.push(index::owned(self.session.as_str(), Table::Lock, key));
         if let Some(at) = self.offer.or(self.deadline) {
@@ -116,6 +122,7 @@ impl Record for LockRecord {
 
     fn count(&self, counts: &mut Counts, sign: i64) {
         counts.locks += sign * i64::try_from(self.paths.len()).unwrap_or(0);
+        counts.subtrees += sign * subtrees(&self.paths);
     }
 }
 
@@ -134,7 +141,7 @@ impl Record for LockTicketRecord {
         out.push(index::owned(self.session.as_str(), Table::LockTicket, key));
         if self.offered.is_none() {
             for path in &self.paths {
-                out.push(index::path(path.as_str(), "w", self.seq, key));
+                out.push(index::path(path.as_str(), self.mode.waiting(), self.seq, key));
             }
             if let Some(at) = self.deadline {
                 out.push(index::due(at, Table::LockTicket, key));
@@ -144,6 +151,21 @@ impl Record for LockTicketRecord {
 
     fn count(&self, counts: &mut Counts, sign: i64) {
         counts.lock_waiters += sign;
+        counts.subtrees += sign * subtrees(&self.paths);
+    }
+}
+
+record! {
+    /// Freed paths whose waiters are still to be looked at: more than one step may do. `from` is the index position that
+    /// was reached within the first path.
+    HandoverRecord { paths: Vec<LockPath>; from: String }
+}
+
+impl Record for HandoverRecord {
+    const TABLE: Table = Table::Handover;
+
+    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
+        out.push(index::due(0, Table::Handover, key));
     }
 }
 
@@ -391,6 +413,9 @@ pub struct Counts {
     pub sessions: i64,
     pub locks: i64,
     pub lock_waiters: i64,
+    /// Subtrees that are held or waited for; while there are none, nobody looks for them above a file.
+    #[serde(default)]
+    pub subtrees: i64,
     pub task_waiters: i64,
     pub threads: i64,
     pub approvals: i64,

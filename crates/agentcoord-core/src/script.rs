@@ -1,7 +1,7 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! All scripts together are one library of Redis functions: `lua/prelude.lua`, `frame.lua`, `derive.lua` and `rules.lua`
-//! once, then each `<noun>/<verb>.lua` as the body of a function. A library is compiled and its shared functions are made
+//! All scripts together are one library of Redis functions: `lua/prelude.lua`, `frame.lua`, `derive.lua`, `locks.lua` and
+//! `rules.lua` once, then each `<noun>/<verb>.lua` as the body of a function. A library is compiled and its shared functions are made
 //! when it is loaded; with EVALSHA they were made anew in every call, which was half of a call's time. Its name carries a
 //! digest of its text, so that versions do not meet. A function gets the keys meta, hot, index, events, root, and the
 //! arguments as the first lines of the prelude name them.
@@ -14,6 +14,8 @@ const PRELUDE: &str = include_str!("../lua/prelude.lua");
 const FRAME: &str = include_str!("../lua/frame.lua");
 /// The index entries and counts that records imply, the same as `record.rs`.
 const DERIVE: &str = include_str!("../lua/derive.lua");
+/// Rules of locks, the same as `machine/lock/`.
+const LOCKS: &str = include_str!("../lua/locks.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
 
@@ -63,9 +65,9 @@ pub fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let bodies = ALL.iter().flat_map(|script| [script.name, script.body]);
-        let texts: String = [PRELUDE, FRAME, DERIVE, RULES].into_iter().chain(bodies).collect();
+        let texts: String = [PRELUDE, FRAME, DERIVE, LOCKS, RULES].into_iter().chain(bodies).collect();
         let name = format!("agentcoord_{}", &crate::op::sha256(texts.as_bytes())[..12]);
-        let mut source = [&format!("#!lua name={name}\n"), PRELUDE, FRAME, DERIVE, RULES].concat();
+        let mut source = [&format!("#!lua name={name}\n"), PRELUDE, FRAME, DERIVE, LOCKS, RULES].concat();
         for script in ALL {
             let function = format!("{name}_{}", script.name.replace('/', "_"));
             let flags = if script.allow_oom { "'allow-oom'" } else { "" };
@@ -103,6 +105,7 @@ scripts! {
     "lock/renew",
     "lock/release" (allow_oom),
     "lock/withdraw",
+    "lock/revoke" (allow_oom),
     "task/create",
     "task/claim",
     "task/confirm",
@@ -184,6 +187,7 @@ mod tests {
             l::RenewLock,
             l::ReleaseLock,
             l::WithdrawLock,
+            l::RevokeLock,
             t::CreateTasks,
             t::ClaimTask,
             t::ConfirmTask,
@@ -284,7 +288,7 @@ mod tests {
 
     #[test]
     fn bodies_take_keys_and_arguments_by_name_only() {
-        for text in ALL.iter().map(|s| s.body).chain([DERIVE, RULES]) {
+        for text in ALL.iter().map(|s| s.body).chain([DERIVE, LOCKS, RULES]) {
             for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
@@ -298,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_probe_asks_for_every_command_that_scripts_run() {
-        for text in [PRELUDE, FRAME, RULES] {
+        for text in [PRELUDE, FRAME, LOCKS, RULES] {
             for call in ["redis.call('", "redis.pcall('", "ask('", "call_many('"] {
                 for (at, _) in text.match_indices(call) {
                     let command = identifiers(&text[at + call.len()..]).next().unwrap_or_default().to_lowercase();
@@ -314,7 +318,7 @@ mod tests {
         assert!(source.is_ascii());
         assert!(source.starts_with(&format!("#!lua name={}\n", library().name)));
         for script in ALL {
-            let gives_back = ["heartbeat", "release", "complete", "fail", "deregister", "tick"];
+            let gives_back = ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "tick"];
             let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
             let flags = if expected { "flags = {'allow-oom'}" } else { "flags = {}" };
             let registered = format!("{{function_name = '{}', {flags},", script.function());
@@ -334,6 +338,8 @@ mod tests {
             ("EVENT_WINDOW", limits::EVENT_WINDOW),
             ("REAP_PER_STEP", limits::REAP_PER_STEP as u64),
             ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
+            ("LOCK_EDGES", limits::LOCK_EDGES as u64),
+            ("LOCK_ENTRIES", limits::LOCK_ENTRIES as u64),
             ("SHORT_ID", session_id),
             ("WALL_STEP_LIMIT", time::WALL_STEP_LIMIT),
             ("NEVER", record::NEVER),

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::op::decode;
 use crate::record::{
-    AgentRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, KeyRecord, LockRecord, LockTicketRecord,
-    MessageRecord, NEVER, PulseRecord, RingRecord, SessionRecord, State, TaskRecord, TaskTicketRecord, ThreadRecord,
+    AgentRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, HandoverRecord, KeyRecord, LockRecord,
+    LockTicketRecord, MessageRecord, NEVER, PulseRecord, RingRecord, SessionRecord, State, TaskRecord,
+    TaskTicketRecord, ThreadRecord,
 };
 use crate::table::{Entry, Record, Table};
 
@@ -50,6 +51,7 @@ impl Derived {
             PulseRecord,
             LockRecord,
             LockTicketRecord,
+            HandoverRecord,
             TaskRecord,
             TaskTicketRecord,
             ThreadRecord,

@@ -26,6 +26,8 @@ pub enum Table {
     Lock,
     /// Requests queueing for locks, by ticket.
     LockTicket,
+    /// Freed paths whose waiters are still to be looked at, by number.
+    Handover,
     /// Tasks, by short id.
     Task,
     /// Requests waiting for tasks, by ticket.
@@ -48,12 +50,13 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Agent,
         Self::Session,
         Self::Pulse,
         Self::Lock,
         Self::LockTicket,
+        Self::Handover,
         Self::Task,
         Self::TaskTicket,
         Self::Thread,
@@ -74,6 +77,7 @@ impl Table {
             Self::Pulse => "pulse",
             Self::Lock => "lock",
             Self::LockTicket => "lock_ticket",
+            Self::Handover => "handover",
             Self::Task => "task",
             Self::TaskTicket => "task_ticket",
             Self::Thread => "thread",
@@ -201,9 +205,14 @@ pub mod index {
     pub fn owned_in(session: &str, table: Table) -> Range {
         Range::under(&["own", session, table.name()])
     }
-    /// Holders (`h`, by token) and waiters (`w`, by queue number) of a path, in this order.
+    /// Holders (by token) and waiters (by queue number) of a path, in this order; the kinds are those of
+    /// [`LockMode`](crate::lock::LockMode).
     pub fn path(path: &str, kind: &str, number: u64, key: &str) -> Entry {
         Entry::of(&["path", path, kind, &pad(number), key])
+    }
+    /// What a lane of a session holds, by path.
+    pub fn lane(session: &str, lane: &str, path: &str, kind: &str, token: u64, key: &str) -> Entry {
+        Entry::of(&["lane", session, lane, path, kind, &pad(token), key])
     }
     /// Range of [`path`].
     pub fn at_path(path: &str) -> Range {

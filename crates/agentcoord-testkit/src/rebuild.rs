@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use agentcoord_core::error::Result;
 use agentcoord_core::op::decode;
 use agentcoord_core::record::{
-    AgentRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, KeyRecord, LockRecord, LockTicketRecord,
-    MessageRecord, PulseRecord, RingRecord, SessionRecord, TaskRecord, TaskTicketRecord, ThreadRecord,
+    AgentRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, HandoverRecord, KeyRecord, LockRecord,
+    LockTicketRecord, MessageRecord, PulseRecord, RingRecord, SessionRecord, TaskRecord, TaskTicketRecord,
+    ThreadRecord,
 };
 use agentcoord_core::table::{Entry, Record, Table};
 
@@ -28,6 +29,7 @@ impl Derived {
             Table::Pulse => self.add_as::<PulseRecord>(key, bytes),
             Table::Lock => self.add_as::<LockRecord>(key, bytes),
             Table::LockTicket => self.add_as::<LockTicketRecord>(key, bytes),
+            Table::Handover => self.add_as::<HandoverRecord>(key, bytes),
             Table::Task => self.add_as::<TaskRecord>(key, bytes),
             Table::TaskTicket => self.add_as::<TaskTicketRecord>(key, bytes),
             Table::Thread => self.add_as::<ThreadRecord>(key, bytes),
@@ -65,6 +67,7 @@ pub fn describe(table: Table, bytes: &[u8]) -> String {
         Table::Pulse => as_record::<PulseRecord>(bytes),
         Table::Lock => as_record::<LockRecord>(bytes),
         Table::LockTicket => as_record::<LockTicketRecord>(bytes),
+        Table::Handover => as_record::<HandoverRecord>(bytes),
         Table::Task => as_record::<TaskRecord>(bytes),
         Table::TaskTicket => as_record::<TaskTicketRecord>(bytes),
         Table::Thread => as_record::<ThreadRecord>(bytes),

@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use agentcoord_core::error::Noun;
 use agentcoord_core::ids::Token;
-use agentcoord_core::lock::{Acquire, AcquireLock, Grant, LockPath, ReleaseLock, RenewLock};
+use agentcoord_core::lock::{Acquire, AcquireLock, Grant, LockMode, LockPath, ReleaseLock, RenewLock};
+use agentcoord_core::store::Backend;
 use agentcoord_core::{Error, Result};
 use tokio::time::Instant;
 
 use crate::client::{CoordinationClient, Holder, Pending, millis};
-use crate::wait::Withdrawal;
+use crate::wait::{SAFETY, Withdrawal};
 use crate::workspace;
 
 impl CoordinationClient {
     /// Describes a lock on one file; awaiting it takes the lock, waiting in the queue if need be.
     ///
-    /// The path is relative to the session's directory, or absolute, or an `@name`; it must lie in the worktree.
+    /// The path is relative to the session's directory, or absolute, or an `@name`; it must lie in the worktree. With a
+    /// trailing `/` it is the directory with everything below it.
     pub fn lock_file(&self, path: impl Into<String>) -> LockBuilder<'_> {
         self.lock_files([path])
     }
@@ -29,6 +31,7 @@ impl CoordinationClient {
             intent: None,
             ttl: None,
             wait: None,
+            mode: LockMode::Exclusive,
             lane: String::new(),
         }
     }
@@ -43,6 +46,7 @@ pub struct LockBuilder<'a> {
     intent: Option<String>,
     ttl: Option<Duration>,
     wait: Option<Duration>,
+    mode: LockMode,
     lane: String,
 }
 
@@ -65,6 +69,12 @@ impl LockBuilder<'_> {
         self
     }
 
+    /// Shares the files with others that share them. A shared lock is not upgraded: release it, then ask for more.
+    pub fn shared(mut self) -> Self {
+        self.mode = LockMode::Shared;
+        self
+    }
+
     /// The owner within the session: tasks of one program that must exclude each other use a lane each.
     pub fn lane(mut self, lane: impl Into<String>) -> Self {
         self.lane = lane.into();
@@ -81,6 +91,7 @@ impl LockBuilder<'_> {
         body.ttl = self.ttl.map(millis);
         body.wait = self.wait.map(millis);
         body.lane = self.lane;
+        body.mode = self.mode;
         let first = body.paths.first().map(ToString::to_string).unwrap_or_default();
         // The deadline counts from before the request is sent: we never believe longer than the engine does.
         let sent = Instant::now();
@@ -91,6 +102,7 @@ impl LockBuilder<'_> {
                 let (id, holder) = holder.unwrap_or((first, "somebody".to_owned()));
                 Err(Error::Held { noun: Noun::Lock, id, holder })
             }
+            Acquire::Deadlock { cycle } => Err(Error::Deadlock { cycle }),
             Acquire::Queued { .. } | Acquire::Lapsed { .. } => {
                 if client.is_lost() {
                     return Err(Error::Stale {
@@ -152,16 +164,48 @@ impl FileLock {
         self.deadline
     }
 
-    /// Resolves when the lock is, or may be, no longer held: its deadline has passed, or its session was lost.
+    /// Resolves when the lock is, or may be, no longer held: its deadline has passed, its session was lost, or a person
+    /// has revoked it.
     pub async fn lost(&self) {
         let mut lost = self.holder.lost.clone();
         let session = async { drop(lost.wait_for(|lost| *lost).await) };
-        match self.deadline {
-            Some(deadline) => tokio::select! {
-                () = session => {}
-                () = tokio::time::sleep_until(deadline) => {}
-            },
-            None => session.await,
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = session => {}
+            () = deadline => {}
+            () = self.revoked() => {}
+        }
+    }
+
+    /// Resolves when the engine says that the token is stale. It is asked when there is news for the lock's ticket, and
+    /// now and then, because news can be lost.
+    async fn revoked(&self) {
+        let connection = &self.holder.connection;
+        let interest = connection.news().listen(self.grant.ticket.as_str());
+        loop {
+            let asked = async {
+                // Listened to before it is asked, so that nothing falls between the two.
+                connection.hear_tickets().await?;
+                let store = connection.store().await?;
+                for path in &self.grant.paths {
+                    if !store.locks().verify(path, self.grant.token).await?.current {
+                        return Ok(false);
+                    }
+                }
+                Ok::<_, Error>(true)
+            };
+            if matches!(asked.await, Ok(false)) {
+                return;
+            }
+            tokio::select! {
+                () = interest.changed() => {}
+                () = tokio::time::sleep(SAFETY) => {}
+            }
         }
     }
 

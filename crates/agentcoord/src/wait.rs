@@ -16,7 +16,7 @@ use crate::connection::Connection;
 use crate::requests::Unresolved;
 
 /// The slow check behind every wake-up: the longest that a lost one can delay a waiter.
-const SAFETY: Duration = Duration::from_secs(5);
+pub(crate) const SAFETY: Duration = Duration::from_secs(5);
 
 /// A verb that may queue.
 pub(crate) trait Queues: Verb + Clone {
@@ -37,7 +37,7 @@ impl Queues for AcquireLock {
     fn queued(reply: &Acquire) -> Option<(Ticket, Option<u64>)> {
         match reply {
             Acquire::Queued { ticket, tick_in } => Some((ticket.clone(), *tick_in)),
-            Acquire::Granted(_) | Acquire::Contended { .. } | Acquire::Lapsed { .. } => None,
+            Acquire::Granted(_) | Acquire::Contended { .. } | Acquire::Deadlock { .. } | Acquire::Lapsed { .. } => None,
         }
     }
 

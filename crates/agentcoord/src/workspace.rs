@@ -70,7 +70,9 @@ pub fn lock_path(root: &Path, cwd: &Path, named: &str) -> Result<LockPath> {
     let real = resolve(&joined).ok_or_else(outside)?;
     let relative = real.strip_prefix(root).map_err(|_| outside())?;
     let text = relative.to_str().ok_or_else(|| Error::invalid("path", named, "a path in UTF-8"))?;
-    LockPath::parse(text)
+    // A directory with everything below it keeps its slash.
+    let subtree = matches!(named.rsplit('/').next(), Some("" | "." | ".."));
+    LockPath::parse(&if subtree { format!("{text}/") } else { text.to_owned() })
 }
 
 /// The path with `.` and `..` taken out and the links of its parents resolved; the last part stays as it is, because a
@@ -133,6 +135,9 @@ mod tests {
         let absolute = root.join("src/a.rs").display().to_string();
         for named in ["src/a.rs", "./src/a.rs", "src/deep/../a.rs", "link/a.rs", "link/deep/../a.rs", &absolute] {
             assert_eq!(lock_path(&root, &root, named).unwrap().as_str(), "src/a.rs", "{named}");
+        }
+        for named in ["src/deep/", "link/deep/", "src/deep/x/..", &format!("{}/", root.join("src/deep").display())] {
+            assert_eq!(lock_path(&root, &root, named).unwrap().as_str(), "src/deep/", "{named}");
         }
         assert_eq!(lock_path(&root, &root.join("src"), "a.rs").unwrap().as_str(), "src/a.rs");
         assert_eq!(lock_path(&root, &root, "new/dir/a.rs").unwrap().as_str(), "new/dir/a.rs");

@@ -1,107 +1,108 @@
 -- lock/acquire: grants all paths when nothing is in the way, else queues or says who is in the way.
 -- op {paths, mode, lane, intent, ttl, wait}
--- returns granted {token, paths, deadline_at?, reacquired} | queued {ticket, tick_in?} | contended {conflicts}
+-- returns granted {token, paths, mode, ticket, deadline_at?, reacquired} | queued {ticket, tick_in?} | contended {conflicts} | deadlock {cycle}
 
--- Most conflicts that an answer names.
-local CONFLICTS = 8
-
-local function held_by(path, grant)
+local function conflict(obstacle)
+    local record = obstacle.record
     return {
-        path = path, agent = grant.agent, name = grant.name, waiting = false, intent = grant.intent,
-        since = grant.since, deadline_at = grant.deadline and wall_at(grant.deadline),
+        path = obstacle.path, agent = record.agent, name = record.name, waiting = not obstacle.holds,
+        intent = record.intent, since = record.since,
+        deadline_at = obstacle.holds and record.deadline and wall_at(record.deadline) or nil,
     }
 end
 
-local function waited_for_by(path, waiter)
-    return {
-        path = path, agent = waiter.agent, name = waiter.name, waiting = true, intent = waiter.intent,
-        since = waiter.since,
-    }
+-- The kinds of what the lane holds, of all kinds when it holds much.
+local function lane_kinds(asked)
+    local from, to = under(lock.lane_prefix(asked))
+    local entries, kinds = scan(from, to, lock.PAGE), {}
+    for _, entry in ipairs(entries) do
+        kinds[entry[5]] = true
+    end
+    if #entries == lock.PAGE then
+        kinds = {h = true, hs = true}
+    end
+    return kinds
 end
 
--- Who is in the way, the grants of this very lane, and when the first of the holders in the way ends at the latest.
-local function survey(op, actor)
-    local conflicts, own, tick_at = {}, {}, nil
-    local function ours(record)
-        return record.session == actor.id and record.lane == op.lane
-    end
-    for _, path in ipairs(op.paths) do
-        local from, to = under('path', path)
-        for _, entry in ipairs(scan(from, to, WORK_PER_STEP)) do
-            local holds = entry[3] == 'h'
-            local record = get(holds and 'lock' or 'lock_ticket', entry[5])
-            local conflict
-            if record and holds then
-                if ours(record) then
-                    own[#own + 1] = record
-                    break -- What waits for this path waits for us.
-                end
-                tick_at = lock.sooner(tick_at, lock.blocking_until(record))
-                conflict = held_by(path, record)
-            elseif record and not ours(record) then
-                conflict = waited_for_by(path, record)
-            end
-            conflicts[#conflicts + 1] = conflict
-            if conflict and #conflicts >= CONFLICTS then
-                break
-            end
+-- The newest confirmed grant of the lane with exactly these paths in this mode.
+local function same_lease(asked)
+    local from, to = under(lock.lane_prefix(asked), asked.paths[1], HOLDING[asked.mode])
+    local entries = scan(from, to, WORK_PER_STEP)
+    for at = #entries, 1, -1 do
+        local grant = get('lock', entries[at][#entries[at]])
+        if grant and not grant.offer and same(grant.paths, asked.paths) then
+            return grant
         end
     end
-    return conflicts, own, tick_at
 end
 
--- The newest confirmed grant of exactly these paths.
-local function same_lease(own, paths)
-    local newest
-    for _, grant in ipairs(own) do
-        if not grant.offer and same(grant.paths, paths) and (not newest or grant.token > newest.token) then
-            newest = grant
-        end
-    end
-    return newest
-end
-
-local function grant_now(op, actor)
+local function grant_now(op, asked)
     local token = next_token()
     local grant = {
-        token = token, session = actor.id, agent = actor.session.agent, name = actor.session.name, lane = op.lane,
-        mode = op.mode, paths = op.paths, since = wall, ticket = ticket_of(request), intent = op.intent,
+        token = token, session = asked.session, agent = asked.agent, name = asked.name, lane = op.lane, mode = op.mode,
+        paths = op.paths, since = wall, ticket = ticket_of(request), intent = op.intent,
         deadline = lock.deadline(op.ttl),
     }
     insert('lock', text(token), grant)
+    -- What waits for the new lock is no longer in the way of what this lane waits for.
+    lock.look_at_lane(asked.session, op.lane)
     return {granted = lock.granted(grant, false)}
 end
 
-local function queue(op, actor, tick_at)
+local function queue(op, asked, holds, tick_at)
     local ticket = ticket_of(request)
-    local waiter = {
-        seq = next_seq(), session = actor.id, agent = actor.session.agent, name = actor.session.name, lane = op.lane,
-        mode = op.mode, paths = op.paths, since = wall, intent = op.intent, ttl = op.ttl,
-        deadline = lock.deadline(op.wait),
-    }
-    put('lock_ticket', ticket, waiter)
-    return lock.queued(ticket, lock.sooner(tick_at, waiter.deadline))
+    asked.seq = next_seq()
+    asked.since = wall
+    asked.intent = op.intent
+    asked.ttl = op.ttl
+    asked.deadline = lock.deadline(op.wait)
+    -- Who holds nothing keeps nobody waiting.
+    if holds then
+        local cycle, too_complex = lock.circle(asked)
+        if too_complex then
+            forbid('too_complex')
+        elseif cycle then
+            return {deadlock = {cycle = cycle}}
+        end
+    end
+    put('lock_ticket', ticket, asked)
+    return lock.queued(ticket, lock.sooner(tick_at, asked.deadline))
 end
 
 return step(function(op)
     local actor = acting()
-    local conflicts, own, tick_at = survey(op, actor)
-    local grant = same_lease(own, op.paths)
-    if grant then
-        if op.ttl then
-            grant.deadline = lock.deadline(op.ttl)
-            put('lock', text(grant.token), grant)
+    local asked = {
+        session = actor.id, agent = actor.session.agent, name = actor.session.name, lane = op.lane, mode = op.mode,
+        paths = op.paths, seq = NEVER,
+    }
+    local held = lane_kinds(asked)
+    local holds = next(held) ~= nil
+    if holds then
+        local grant = held[HOLDING[op.mode]] and same_lease(asked)
+        if grant then
+            if op.ttl then
+                grant.deadline = lock.deadline(op.ttl)
+                put('lock', text(grant.token), grant)
+            end
+            return {granted = lock.granted(grant, true)}
         end
-        return {granted = lock.granted(grant, true)}
+        if op.mode == 'exclusive' and held.hs and lock.lane_holds_on(asked, op.paths, {hs = true}) then
+            forbid('lock_upgrade')
+        end
     end
-    if #conflicts == 0 then
-        return grant_now(op, actor)
+    local in_the_way, all = lock.obstacles(asked, lock.EVERYBODY[op.mode], lock.CONFLICTS)
+    if #in_the_way == 0 then
+        if not all then
+            forbid('too_complex')
+        end
+        return grant_now(op, asked)
     end
     if op.wait == 0 then
-        while #conflicts > CONFLICTS do
-            table.remove(conflicts)
+        local conflicts = {}
+        for at, obstacle in ipairs(in_the_way) do
+            conflicts[at] = conflict(obstacle)
         end
         return {contended = {conflicts = conflicts}}
     end
-    return queue(op, actor, tick_at)
+    return queue(op, asked, holds, lock.tick_at(in_the_way))
 end)

@@ -2,18 +2,10 @@
 -- op {ticket}
 -- returns granted {..} | queued {ticket, tick_in?} | lapsed {ticket}
 
--- When a waiter should tick: its own deadline, or the earliest end of whoever holds one of its paths.
+-- When a waiter should tick: its own deadline, or the earliest end of those who hold what it waits for.
 local function tick_of(waiter)
-    local tick_at = waiter.deadline
-    for _, path in ipairs(waiter.paths) do
-        local from, to = under('path', path)
-        local entry = scan(from, to, 1)[1]
-        local grant = entry and entry[3] == 'h' and get('lock', entry[5])
-        if grant then
-            tick_at = lock.sooner(tick_at, lock.blocking_until(grant))
-        end
-    end
-    return tick_at
+    local in_the_way = lock.obstacles(waiter, lock.HOLDERS[waiter.mode], lock.CONFLICTS)
+    return lock.sooner(waiter.deadline, lock.tick_at(in_the_way))
 end
 
 return step(function(op)

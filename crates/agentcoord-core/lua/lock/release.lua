@@ -5,9 +5,9 @@
 return step(function(op)
     local grant = lock.owned(acting(), op.token)
     local key = text(op.token)
-    local freed, kept = {}, {}
+    local given, kept = {}, {}
     for _, path in ipairs(grant.paths) do
-        local into = (#op.paths == 0 or contains(op.paths, path)) and freed or kept
+        local into = (#op.paths == 0 or contains(op.paths, path)) and given or kept
         into[#into + 1] = path
     end
     if #kept == 0 then
@@ -15,7 +15,7 @@ return step(function(op)
     else
         grant.paths = kept
         put('lock', key, grant)
-        lock.promote(freed)
+        lock.free(given)
     end
-    return {paths = freed}
+    return {paths = given}
 end)

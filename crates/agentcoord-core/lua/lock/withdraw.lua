@@ -30,7 +30,7 @@ return step(function(op)
             lock.drop_grant(text(waiter.offered))
             paths = waiter.paths
         else
-            lock.promote(waiter.paths)
+            lock.free(waiter.paths)
         end
     end
     return {paths = paths}

@@ -47,6 +47,7 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         l::RenewLock => lock::renew,
         l::ReleaseLock => lock::release,
         l::WithdrawLock => lock::withdraw,
+        l::RevokeLock => lock::revoke,
         t::CreateTasks => task::create,
         t::ClaimTask => task::claim,
         t::ConfirmTask => task::confirm,
@@ -83,6 +84,7 @@ fn step<V: Verb, R: Rows>(
         reap(&mut step, limits::REAP_PER_STEP)?;
         let body: V = decode(&call.body, V::NAME)?;
         let reply = rule(&mut step, body)?;
+        lock::hand_over(&mut step)?;
         step.commit(|csn| encode(&Answer::Done { csn, reply }))
     };
     match framed() {
@@ -109,7 +111,7 @@ fn settled<R: Rows>(rows: &mut R, call: &Call, reading: &Reading, answer: Vec<u8
     }
 }
 
-/// Settles at most `limit` due items.
+/// Settles at most `limit` due items, and passes on the locks that this has freed.
 fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
     for (table, key) in step.due(limit)? {
         step.settle();
@@ -117,6 +119,7 @@ fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
             Table::Session => agent::look_at(step, &key)?,
             Table::Lock => lock::overdue(step, &key)?,
             Table::LockTicket => lock::give_up(step, &key)?,
+            Table::Handover => lock::resume(step, &key)?,
             Table::Task => task::overdue(step, &key)?,
             Table::TaskTicket => task::give_up(step, &key)?,
             Table::Approval => approval::expire(step, &key)?,
@@ -125,7 +128,7 @@ fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
             Table::Agent | Table::Pulse | Table::Thread | Table::Message | Table::Audit | Table::Ring => {}
         }
     }
-    Ok(())
+    lock::hand_over(step)
 }
 
 /// Drops the replay slots of a client that has been silent.

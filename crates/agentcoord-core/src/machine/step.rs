@@ -4,11 +4,12 @@
 //! writes at once, at the end. A refusal anywhere before commit writes nothing. Index entries and counters are
 //! differences of what the touched records derive before and after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::error::{Error, Noun, Policy, Refusal, Result};
 use crate::ids::{Csn, Id, RequestNo, SHORT_ID, Token};
 use crate::limits;
+use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
 use crate::op::{Actor, Call, decode, encode};
 use crate::record::{AgentRecord, ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
@@ -78,6 +79,10 @@ pub(crate) struct Step<'a, R: Rows> {
     delta: BTreeMap<Entry, i8>,
     wakes: Vec<String>,
     settled: u64,
+    /// Lock paths that have become free and whose waiters are still to be looked at.
+    pub(crate) freed: VecDeque<Freed>,
+    /// Waiters that this step may still look at for them.
+    pub(crate) turns: usize,
 }
 
 impl<'a, R: Rows> Step<'a, R> {
@@ -95,6 +100,8 @@ impl<'a, R: Rows> Step<'a, R> {
             delta: BTreeMap::new(),
             wakes: Vec::new(),
             settled: 0,
+            freed: VecDeque::new(),
+            turns: limits::WORK_PER_STEP,
         })
     }
 

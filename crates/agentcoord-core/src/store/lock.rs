@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ids::{Id, Ticket, Token};
 use crate::lock::{
     Acquire, AcquireLock, ConfirmLock, FileLocks, Grant, Lock, LockPath, PathState, ReleaseLock, Released, RenewLock,
-    Verified, Waiter, WithdrawLock,
+    RevokeLock, Revoked, Verified, Waiter, WithdrawLock,
 };
 use crate::op::Op;
 use crate::record::{LockRecord, LockTicketRecord, PulseRecord, SessionRecord};
@@ -37,6 +37,7 @@ fn waiter(ticket: &str, record: LockTicketRecord) -> Waiter {
     Waiter {
         ticket: Ticket::from(ticket.to_owned()),
         paths: record.paths,
+        mode: record.mode,
         session: record.session,
         agent: record.agent,
         name: record.name,
@@ -49,7 +50,11 @@ impl Store {
     /// Holders and waiters of the paths that these entries name, in order of the path.
     async fn paths(&self, entries: &[Entry]) -> Result<Vec<(LockPath, PathState)>> {
         let keys = |kind: &str| -> Vec<String> {
-            entries.iter().filter(|e| e.parts().get(2) == Some(&kind)).map(|e| e.key().to_owned()).collect()
+            entries
+                .iter()
+                .filter(|e| e.parts().get(2).is_some_and(|k| k.starts_with(kind)))
+                .map(|e| e.key().to_owned())
+                .collect()
         };
         let (tokens, tickets) = (keys("h"), keys("w"));
         let (_, clock) = self.now().await?;
@@ -64,9 +69,15 @@ impl Store {
             let Some((_, state)) = paths.last_mut() else { continue };
             let key = entry.key().to_owned();
             match kind {
-                "h" => state.holders.extend(locks.get(&key).cloned().flatten().map(|r| lock(r, &clock))),
+                "h" | "hs" => state.holders.extend(locks.get(&key).cloned().flatten().map(|r| lock(r, &clock))),
                 _ => state.waiters.extend(waiters.get(&key).cloned().flatten().map(|r| waiter(&key, r))),
             }
+        }
+        for (_, state) in &mut paths {
+            // The index has the exclusive waiters first.
+            state.waiters.sort_by_key(|w| {
+                waiters.get(&w.ticket.to_string()).and_then(|record| record.as_ref()).map(|record| record.seq)
+            });
         }
         paths.retain(|(_, state)| !state.holders.is_empty() || !state.waiters.is_empty());
         Ok(paths)
@@ -92,6 +103,10 @@ impl FileLocks for Store {
     }
 
     async fn withdraw(&self, op: Op<WithdrawLock>) -> Result<Released> {
+        self.run(&op).await
+    }
+
+    async fn revoke(&self, op: Op<RevokeLock>) -> Result<Revoked> {
         self.run(&op).await
     }
 

@@ -121,9 +121,9 @@ pub async fn a_heartbeat_leaves_no_event(scene: Scene) {
 
 /// Locks go to waiters, tasks back to the front of their queue, waits are cancelled.
 pub async fn deregister_passes_holdings_on(scene: Scene) {
-    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    let (ada, bob, eve) = (scene.agent("ada").await, scene.agent("bob").await, scene.agent("eve").await);
     ada.hold(&["a"]).await;
-    bob.hold(&["b"]).await;
+    eve.hold(&["b"]).await;
     queued(ada.lock(&["b"]).await);
     let first = ada.create_titled("first").await;
     ada.create_titled("second").await;

@@ -4,6 +4,8 @@ pub mod agents;
 pub mod approvals;
 pub mod audit;
 pub mod board;
+pub mod deadlocks;
 pub mod locks;
+pub mod overlaps;
 pub mod requests;
 pub mod tasks;

@@ -174,8 +174,8 @@ fn named(entry: &Entry) -> Option<(Table, String)> {
     let parts = entry.parts();
     let table = match parts[..] {
         ["due" | "cal", _, table, _] | ["own", _, table, _] | ["id", table, _] => Table::parse(table)?,
-        ["path", _, "h", ..] => Table::Lock,
-        ["path", _, "w", ..] => Table::LockTicket,
+        ["path", _, "h" | "hs", ..] | ["lane", ..] => Table::Lock,
+        ["path", _, "w" | "ws", ..] => Table::LockTicket,
         ["ready" | "status", ..] => Table::Task,
         ["want", ..] => Table::TaskTicket,
         ["live", ..] => Table::Session,

@@ -5,7 +5,7 @@ use agentcoord_core::approval::{ApprovalRef, RequestApproval};
 use agentcoord_core::audit::Appended;
 use agentcoord_core::board::Posted;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
-use agentcoord_core::lock::{Acquire, Grant, Released};
+use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
 use agentcoord_core::op::{Actor, Answer, Call, Verb, decode};
 use agentcoord_core::task::{Claim, Created, TaskChanged, Withdrawn};
 
@@ -128,7 +128,7 @@ impl Teach for Acquire {
                 None
             }
             Self::Queued { ticket, .. } => Some(ticket),
-            Self::Contended { .. } | Self::Lapsed { .. } => None,
+            Self::Contended { .. } | Self::Deadlock { .. } | Self::Lapsed { .. } => None,
         };
         known.lock_requests.push(Asking {
             client: call.client.clone(),
@@ -185,4 +185,4 @@ impl Teach for ApprovalRef {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Ticked, Grant, Released, TaskChanged, Withdrawn, Appended);
+teaches_nothing!(Beat, Deregistered, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Appended);

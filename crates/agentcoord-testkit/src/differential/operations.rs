@@ -8,7 +8,9 @@ use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage, ResolveThread, ThreadPriority, ThreadStatus};
 use agentcoord_core::ids::{Epoch, Id, RequestNo, Ticket, Token};
 use agentcoord_core::limits::REPLAY_WINDOW;
-use agentcoord_core::lock::{AcquireLock, ConfirmLock, LockPath, ReleaseLock, RenewLock, WithdrawLock};
+use agentcoord_core::lock::{
+    AcquireLock, ConfirmLock, LockMode, LockPath, ReleaseLock, RenewLock, RevokeLock, WithdrawLock,
+};
 use agentcoord_core::op::{Actor, Answer, Call, Op, Verb, decode};
 use agentcoord_core::task::{
     ClaimTask, CompleteTask, ConfirmTask, CreateTasks, ExtendTask, FailTask, NewTask, ProgressTask, ReleaseTask,
@@ -18,7 +20,8 @@ use agentcoord_core::task::{
 use super::known::{Asking, Client, Known, Teach, learn};
 use crate::random::Random;
 
-const PATHS: [&str; 8] = ["a", "a/b", "a-b", "b", "ä/ö", "src/main.rs", "src/main.rs.bak", "@git/index"];
+const PATHS: [&str; 11] =
+    ["a", "a/", "a/b", "a/b/", "a-b", "b", "ä/ö", "src/main.rs", "src/main.rs.bak", "src/", "@git/index"];
 const TAGS: [&str; 5] = ["backend", "back", "frontend", "docs", "ünïcode tag"];
 const CAPABILITIES: [&str; 4] = ["rust", "python", "gpu", "c++"];
 const NAMES: [&str; 4] = ["ada", "bob", "grace hopper", "ada-2"];
@@ -303,11 +306,17 @@ impl Generator {
     }
 
     fn locks(&mut self) -> Asked {
-        match self.random.below(29) {
+        match self.random.below(30) {
+            29 => {
+                let actor = if self.random.one_in(4) { self.actor() } else { self.human() };
+                let path = LockPath::parse(&self.one(&PATHS)).expect("a path that can be locked");
+                self.ask(actor, RevokeLock { path, audit: "{}".to_owned() })
+            }
             0..13 => {
                 let actor = self.actor();
                 let mut body = AcquireLock::new(self.paths(1));
                 body.lane = self.one(&["", "", "", "second"]);
+                body.mode = if self.random.one_in(3) { LockMode::Shared } else { LockMode::Exclusive };
                 body.intent = self.maybe(3, "refactoring".to_owned());
                 let (ttl, wait) = (1 + self.random.number() % 5_000, self.random.number() % 8_000);
                 body.ttl = self.maybe(3, ttl);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentcoord::core::lock::{AcquireLock, LockPath};
+use agentcoord::core::lock::{AcquireLock, LockMode, LockPath};
 use serde::Serialize;
 
 use super::view::{GrantView, granted};
@@ -15,7 +15,7 @@ use crate::output::{Page, Render};
 /// What to take, and how long to wait for it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Paths in the worktree, or @names
+    /// Paths in the worktree (`src/` with everything below it), or @names
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
     /// Queue for so long; 0 refuses at once
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse_positive)]
     #[arg(allow_hyphen_values = true)]
     ttl: Duration,
+    /// Share the files with others that share them
+    #[arg(long)]
+    shared: bool,
     /// Why; shown to whoever is in the way
     #[arg(short = 'm', long, value_name = "TEXT")]
     intent: Option<String>,
@@ -56,6 +59,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     let paths = args.paths.iter().map(|path| context.lock_path(path)).collect::<Result<Vec<LockPath>, _>>()?;
     let mut body = AcquireLock::new(paths);
     body.intent = args.intent;
+    if args.shared {
+        body.mode = LockMode::Shared;
+    }
     body.ttl = Some(duration::millis(args.ttl));
     body.wait = Some(duration::millis(args.wait));
     agentcoord::core::op::Verb::validate(&body)?;

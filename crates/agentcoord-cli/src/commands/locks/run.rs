@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use agentcoord::core::ids::Token;
-use agentcoord::core::lock::{AcquireLock, LockPath, ReleaseLock};
+use agentcoord::core::lock::{AcquireLock, LockMode, LockPath, ReleaseLock};
 use agentcoord::core::op::Actor;
 use agentcoord::{CoordinationClient, Error};
 
@@ -23,7 +23,7 @@ use crate::process::{self, Signals};
 /// What to hold, and what to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Paths in the worktree, or @names
+    /// Paths in the worktree (`src/` with everything below it), or @names
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
     /// Queue for so long; nothing: as long as it takes
@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Exit code when the files were not free in time
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = 4)]
     conflict_exit_code: u8,
+    /// Share the files with others that share them
+    #[arg(long)]
+    shared: bool,
     /// Why; shown to whoever is in the way
     #[arg(short = 'm', long, value_name = "TEXT")]
     intent: Option<String>,
@@ -48,6 +51,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     let paths = args.paths.iter().map(|path| context.lock_path(path)).collect::<Result<Vec<LockPath>, _>>()?;
     let mut body = AcquireLock::new(paths);
     body.intent = args.intent.clone();
+    if args.shared {
+        body.mode = LockMode::Shared;
+    }
     body.wait = args.wait.map(duration::millis);
     agentcoord::core::op::Verb::validate(&body)?;
     let connection = context.staying().await?;

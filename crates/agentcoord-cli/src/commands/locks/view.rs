@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use agentcoord::Error;
 use agentcoord::core::agent::Agent;
-use agentcoord::core::lock::{Acquire, Conflict, Grant, Lock, LockMode, LockPath, PathState, Waiter};
+use agentcoord::core::lock::{Acquire, Conflict, Grant, Lock, LockMode, LockPath, PathState, Waiter, Waits};
 use agentcoord::core::store::Backend;
 use serde::Serialize;
 use serde_json::json;
@@ -121,7 +122,7 @@ pub(super) struct GrantedPath {
 impl From<Grant> for GrantView {
     fn from(grant: Grant) -> Self {
         let deadline = grant.deadline_at.map(Stamp);
-        let path = |path: &LockPath| GrantedPath { path: path.to_string(), mode: LockMode::Exclusive, deadline };
+        let path = |path: &LockPath| GrantedPath { path: path.to_string(), mode: grant.mode, deadline };
         Self {
             locks: grant.paths.iter().map(path).collect(),
             token: grant.token.0,
@@ -150,6 +151,7 @@ pub(super) async fn granted(context: &Context, outcome: Acquire, paths: &[String
             let agents = context.store().await?.agents().list(false).await?;
             Err(contended(&conflicts, paths, &roles(agents)))
         }
+        Acquire::Deadlock { cycle } => Err(deadlock(&cycle, paths)),
         Acquire::Queued { .. } | Acquire::Lapsed { .. } => {
             let message = format!("{} could not be had within the time to wait", paths.join(", "));
             let error = CliError::new(Exit::Held, "LOCK_HELD", message).retryable();
@@ -157,6 +159,15 @@ pub(super) async fn granted(context: &Context, outcome: Acquire, paths: &[String
             Err(error.details(details).next("who has it", show(paths)).next("wait longer", wait(paths)))
         }
     }
+}
+
+/// Waiting would never end: what to give up first is for the caller to say.
+fn deadlock(cycle: &[Waits], paths: &[String]) -> CliError {
+    let message = Error::Deadlock { cycle: cycle.to_vec() }.to_string();
+    CliError::new(Exit::Held, "DEADLOCK", message)
+        .details(json!({"cycle": cycle}))
+        .next("give something back first", "agentcoord locks release PATH")
+        .next("who has it", show(paths))
 }
 
 fn contended(conflicts: &[Conflict], paths: &[String], roles: &Roles) -> CliError {

@@ -1,101 +1,118 @@
-//! Rules of file locks: exclusive, all or none, first in first out.
+//! Rules of file locks: exclusive and shared, files and subtrees, all or none, first in first out.
 //!
-//! A ticket may be granted when on each of its paths nobody of another lane holds and it is the oldest waiter.
-//! Whatever takes a holder or a waiter away looks at once whether that lets others through ([`promote`]).
+//! A request may be granted when no other lane holds something in conflict with it and no older waiter in conflict is in
+//! the queue. What overlaps is in [`overlap`], passing on in [`handover`], the search for circles in [`deadlock`].
 
-use std::collections::BTreeMap;
+mod deadlock;
+mod handover;
+mod overlap;
 
-use crate::error::{Noun, Refusal};
+use crate::error::{Noun, Policy, Refusal};
 use crate::ids::{Id, RequestNo, Ticket, Token};
 use crate::limits;
 use crate::lock::{
-    Acquire, AcquireLock, ConfirmLock, Conflict, Grant, LockPath, ReleaseLock, Released, RenewLock, WithdrawLock,
+    Acquire, AcquireLock, ConfirmLock, Conflict, Grant, LockMode, ReleaseLock, Released, RenewLock, RevokeLock,
+    Revoked, WithdrawLock,
 };
+use crate::machine::audit;
 use crate::machine::rows::Rows;
-use crate::machine::step::{Acting, Ruled, Step};
-use crate::record::{LockRecord, LockTicketRecord, RingRecord, SessionRecord};
-use crate::table::{Range, index};
+use crate::machine::step::{Acting, Ruled, Step, Stop};
+use crate::op::Actor;
+use crate::record::{LockRecord, LockTicketRecord, NEVER, RingRecord, SessionRecord};
+use crate::table::Range;
 use crate::time::LeaseMs;
+
+pub(crate) use handover::Freed;
+use handover::{free, look_at_lane};
+pub(super) use handover::{hand_over, resume};
+use overlap::{Obstacle, Request, everybody, holders, lane_holds_on, lane_kinds, obstacles};
 
 /// Most conflicts that an answer names.
 const CONFLICTS: usize = 8;
 
 pub(super) fn acquire<R: Rows>(step: &mut Step<'_, R>, body: AcquireLock) -> Ruled<Acquire> {
     let acting = step.acting()?;
-    let ticket = Ticket::of(&step.call.client, step.call.request);
-    let mut conflicts = Vec::new();
-    let mut tick_at = None;
-    let mut own: BTreeMap<u64, LockRecord> = BTreeMap::new();
-    for path in &body.paths {
-        for entry in step.scan(&index::at_path(path.as_str()), limits::WORK_PER_STEP)? {
-            let kind_is_holder = entry.parts()[2] == "h";
-            if kind_is_holder {
-                let Some(lock) = step.get::<LockRecord>(entry.key())? else { continue };
-                if lock.session == acting.id && lock.lane == body.lane {
-                    own.insert(lock.token.0, lock);
-                    break; // What waits for this path waits for us.
-                }
-                sooner(&mut tick_at, blocking_until(step, &lock)?);
-                conflicts.push(held_by(step, path, &lock));
-            } else {
-                let Some(waiter) = step.get::<LockTicketRecord>(entry.key())? else { continue };
-                if waiter.session == acting.id && waiter.lane == body.lane {
-                    continue;
-                }
-                conflicts.push(Conflict {
-                    path: path.clone(),
-                    agent: waiter.agent,
-                    name: waiter.name,
-                    waiting: true,
-                    intent: waiter.intent,
-                    since: waiter.since,
-                    deadline_at: None,
-                });
+    let (session, lane, paths) = (&acting.id, body.lane.as_str(), &body.paths[..]);
+    let request = Request { session, lane, mode: body.mode, paths, seq: NEVER };
+    let held = lane_kinds(step, session, lane)?;
+    let holds = !held.is_empty();
+    if holds {
+        if held.contains(body.mode.holding())
+            && let Some(mut lock) = same_lease(step, &request)?
+        {
+            if body.ttl.is_some() {
+                lock.deadline = deadline(step, body.ttl);
+                step.put(&lock.token.to_string(), &lock)?;
             }
-            if conflicts.len() >= CONFLICTS {
-                break;
-            }
+            return Ok(Acquire::Granted(granted(step, &lock, true)));
+        }
+        let shares = held.contains(LockMode::Shared.holding());
+        if body.mode == LockMode::Exclusive && shares && lane_holds_on(step, &request, paths, &["hs"])? {
+            return Err(Policy::LockUpgrade.into());
         }
     }
-    if let Some(mut lock) = own.into_values().rev().find(|lock| lock.offer.is_none() && lock.paths == body.paths) {
-        if body.ttl.is_some() {
-            lock.deadline = deadline(step, body.ttl);
-            step.put(&lock.token.to_string(), &lock)?;
+    let (in_the_way, all) = obstacles(step, &request, everybody(body.mode), CONFLICTS)?;
+    if in_the_way.is_empty() {
+        if !all {
+            return Err(Policy::TooComplex.into());
         }
-        return Ok(Acquire::Granted(granted(step, &lock, true)));
-    }
-    if conflicts.is_empty() {
-        let lock = LockRecord {
-            token: step.next_token()?,
-            session: acting.id,
-            agent: acting.session.agent,
-            name: acting.session.name,
-            lane: body.lane,
-            mode: body.mode,
-            paths: body.paths,
-            since: step.wall,
-            ticket,
-            intent: body.intent,
-            deadline: deadline(step, body.ttl),
-            offer: None,
-        };
-        step.put(&lock.token.to_string(), &lock)?;
-        return Ok(Acquire::Granted(granted(step, &lock, false)));
+        return grant(step, acting, body);
     }
     if body.wait == Some(0) {
-        conflicts.truncate(CONFLICTS);
+        let conflicts = in_the_way.into_iter().map(|obstacle| conflict(step, obstacle)).collect();
         return Ok(Acquire::Contended { conflicts });
     }
-    queue(step, acting, body, ticket, tick_at)
+    let mut tick_at = None;
+    for obstacle in &in_the_way {
+        if let Obstacle::Holder(_, lock) = obstacle {
+            sooner(&mut tick_at, blocking_until(step, lock)?);
+        }
+    }
+    queue(step, acting, body, holds, tick_at)
+}
+
+/// The newest confirmed grant of the lane with exactly these paths in this mode.
+fn same_lease<R: Rows>(step: &mut Step<'_, R>, request: &Request<'_>) -> Ruled<Option<LockRecord>> {
+    let Some(first) = request.paths.first() else { return Ok(None) };
+    let parts = ["lane", request.session.as_str(), request.lane, first.as_str(), request.mode.holding()];
+    for entry in step.scan(&Range::under(&parts), limits::WORK_PER_STEP)?.into_iter().rev() {
+        let lock = step.get::<LockRecord>(entry.key())?;
+        if let Some(lock) = lock.filter(|lock| lock.offer.is_none() && lock.paths == request.paths) {
+            return Ok(Some(lock));
+        }
+    }
+    Ok(None)
+}
+
+fn grant<R: Rows>(step: &mut Step<'_, R>, acting: Acting, body: AcquireLock) -> Ruled<Acquire> {
+    let lock = LockRecord {
+        token: step.next_token()?,
+        session: acting.id,
+        agent: acting.session.agent,
+        name: acting.session.name,
+        lane: body.lane,
+        mode: body.mode,
+        paths: body.paths,
+        since: step.wall,
+        ticket: Ticket::of(&step.call.client, step.call.request),
+        intent: body.intent,
+        deadline: deadline(step, body.ttl),
+        offer: None,
+    };
+    step.put(&lock.token.to_string(), &lock)?;
+    // What waits for the new lock is no longer in the way of what this lane waits for.
+    look_at_lane(step, &lock.session, &lock.lane)?;
+    Ok(Acquire::Granted(granted(step, &lock, false)))
 }
 
 fn queue<R: Rows>(
     step: &mut Step<'_, R>,
     acting: Acting,
     body: AcquireLock,
-    ticket: Ticket,
+    holds: bool,
     mut tick_at: Option<LeaseMs>,
 ) -> Ruled<Acquire> {
+    let ticket = Ticket::of(&step.call.client, step.call.request);
     let waiter = LockTicketRecord {
         seq: step.next_seq(),
         session: acting.id,
@@ -110,6 +127,10 @@ fn queue<R: Rows>(
         deadline: body.wait.map(|wait| step.now + wait),
         offered: None,
     };
+    // Who holds nothing keeps nobody waiting.
+    if holds && let Some(cycle) = deadlock::find(step, &waiter)? {
+        return Ok(Acquire::Deadlock { cycle });
+    }
     sooner(&mut tick_at, waiter.deadline);
     step.put(ticket.as_str(), &waiter)?;
     Ok(Acquire::Queued { ticket, tick_in: tick_at.map(|at| at.saturating_sub(step.now)) })
@@ -129,15 +150,26 @@ fn blocking_until<R: Rows>(step: &mut Step<'_, R>, lock: &LockRecord) -> Ruled<O
     Ok(at)
 }
 
-fn held_by<R: Rows>(step: &Step<'_, R>, path: &LockPath, lock: &LockRecord) -> Conflict {
-    Conflict {
-        path: path.clone(),
-        agent: lock.agent.clone(),
-        name: lock.name.clone(),
-        waiting: false,
-        intent: lock.intent.clone(),
-        since: lock.since,
-        deadline_at: lock.deadline.map(|at| step.state.clock.wall_at(at)),
+fn conflict<R: Rows>(step: &Step<'_, R>, obstacle: Obstacle) -> Conflict {
+    match obstacle {
+        Obstacle::Holder(path, lock) => Conflict {
+            path,
+            agent: lock.agent,
+            name: lock.name,
+            waiting: false,
+            intent: lock.intent,
+            since: lock.since,
+            deadline_at: lock.deadline.map(|at| step.state.clock.wall_at(at)),
+        },
+        Obstacle::Waiter(path, waiter) => Conflict {
+            path,
+            agent: waiter.agent,
+            name: waiter.name,
+            waiting: true,
+            intent: waiter.intent,
+            since: waiter.since,
+            deadline_at: None,
+        },
     }
 }
 
@@ -149,6 +181,8 @@ fn granted<R: Rows>(step: &Step<'_, R>, lock: &LockRecord, reacquired: bool) -> 
     Grant {
         token: lock.token,
         paths: lock.paths.clone(),
+        mode: lock.mode,
+        ticket: lock.ticket.clone(),
         deadline_at: lock.deadline.map(|at| step.state.clock.wall_at(at)),
         reacquired,
     }
@@ -176,16 +210,13 @@ pub(super) fn confirm<R: Rows>(step: &mut Step<'_, R>, body: ConfirmLock) -> Rul
     Ok(Acquire::Granted(granted(step, &lock, false)))
 }
 
-/// When a waiter should tick: its own deadline, or the earliest end of whoever holds one of its paths.
+/// When a waiter should tick: its own deadline, or the earliest end of those who hold what it waits for.
 fn tick_of<R: Rows>(step: &mut Step<'_, R>, waiter: &LockTicketRecord) -> Ruled<Option<LeaseMs>> {
     let mut tick_at = waiter.deadline;
-    for path in &waiter.paths {
-        for entry in step.scan(&index::at_path(path.as_str()), 1)? {
-            if entry.parts()[2] == "h"
-                && let Some(lock) = step.get::<LockRecord>(entry.key())?
-            {
-                sooner(&mut tick_at, blocking_until(step, &lock)?);
-            }
+    let (in_the_way, _) = obstacles(step, &Request::of(waiter), holders(waiter.mode), CONFLICTS)?;
+    for obstacle in in_the_way {
+        if let Obstacle::Holder(_, lock) = obstacle {
+            sooner(&mut tick_at, blocking_until(step, &lock)?);
         }
     }
     Ok(tick_at)
@@ -221,7 +252,7 @@ pub(super) fn release<R: Rows>(step: &mut Step<'_, R>, body: ReleaseLock) -> Rul
     } else {
         lock.paths = kept;
         step.put(&key, &lock)?;
-        promote(step, &freed)?;
+        free(step, &freed);
     }
     Ok(Released { paths: freed })
 }
@@ -245,7 +276,7 @@ pub(super) fn withdraw<R: Rows>(step: &mut Step<'_, R>, body: WithdrawLock) -> R
                 drop_grant(step, &token.to_string())?;
                 paths = waiter.paths;
             }
-            None => promote(step, &waiter.paths)?,
+            None => free(step, &waiter.paths),
         }
     }
     Ok(Released { paths })
@@ -274,18 +305,55 @@ fn token_of<R: Rows>(step: &mut Step<'_, R>, client: &Id, request: RequestNo) ->
     }
 }
 
+/// Ends the locks on a path, whoever holds them.
+pub(super) fn revoke<R: Rows>(step: &mut Step<'_, R>, body: RevokeLock) -> Ruled<Revoked> {
+    if !matches!(step.call.actor, Actor::Human(_)) {
+        return Err(Policy::RevokeHumansOnly.into());
+    }
+    let path = body.path.as_str();
+    let mut grants = Vec::new();
+    for mode in [LockMode::Exclusive, LockMode::Shared] {
+        let most = limits::WORK_PER_STEP - grants.len();
+        for entry in step.scan(&Range::under(&["path", path, mode.holding()]), most)? {
+            let Some(lock) = step.get::<LockRecord>(entry.key())? else { continue };
+            if lock.offer.is_some() {
+                step.delete::<LockTicketRecord>(lock.ticket.as_str())?;
+            }
+            drop_grant(step, entry.key())?;
+            // The holder listens to the ticket that its lock came from.
+            step.wake(lock.ticket.as_str());
+            let Grant { token, paths, .. } = granted(step, &lock, false);
+            grants.push(crate::lock::RevokedGrant { token, agent: lock.agent, name: lock.name, paths });
+        }
+    }
+    if grants.is_empty() {
+        return Err(Refusal::NotFound { noun: Noun::Lock, id: path.to_owned() }.into());
+    }
+    audit::record(step, body.audit)?;
+    Ok(Revoked { grants })
+}
+
 /// A grant's deadline or offer has passed.
 pub(super) fn overdue<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     let Some(lock) = step.get::<LockRecord>(key)? else { return Ok(()) };
+    drop_grant(step, key)?;
     if lock.offer.is_some()
         && let Some(mut waiter) = step.get::<LockTicketRecord>(lock.ticket.as_str())?
     {
         // It did not confirm in time: back to the end of the queue, so that others come first.
         waiter.offered = None;
         waiter.seq = step.next_seq();
-        step.put(lock.ticket.as_str(), &waiter)?;
+        // Its new place may close a circle, though nobody has asked for anything.
+        match deadlock::find(step, &waiter) {
+            Ok(Some(_)) => {
+                step.wake(lock.ticket.as_str());
+                step.delete::<LockTicketRecord>(lock.ticket.as_str())?;
+            }
+            Ok(None) | Err(Stop::Refused(_)) => step.put(lock.ticket.as_str(), &waiter)?,
+            Err(failed) => return Err(failed),
+        }
     }
-    drop_grant(step, key)
+    Ok(())
 }
 
 /// A waiter has waited long enough.
@@ -294,84 +362,20 @@ pub(super) fn give_up<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     drop_ticket(step, key)
 }
 
-/// Ends a grant and lets waiters through.
+/// Ends a grant; what it held is passed on by the end of the step.
 pub(super) fn drop_grant<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     let Some(lock) = step.get::<LockRecord>(key)? else { return Ok(()) };
     step.delete::<LockRecord>(key)?;
-    promote(step, &lock.paths)
-}
-
-/// Takes a waiter out of the queue and lets those behind it through.
-pub(super) fn drop_ticket<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
-    let Some(waiter) = step.get::<LockTicketRecord>(key)? else { return Ok(()) };
-    step.delete::<LockTicketRecord>(key)?;
-    if waiter.offered.is_some() { Ok(()) } else { promote(step, &waiter.paths) }
-}
-
-/// Grants to every waiter that nothing keeps back any more, oldest first.
-fn promote<R: Rows>(step: &mut Step<'_, R>, paths: &[LockPath]) -> Ruled<()> {
-    let mut candidates: BTreeMap<u64, String> = BTreeMap::new();
-    for path in paths {
-        let first = step.scan(&Range::under(&["path", path.as_str(), "w"]), 1)?;
-        for entry in first {
-            let seq = entry.parts()[3].parse().unwrap_or(0);
-            candidates.insert(seq, entry.key().to_owned());
-        }
-    }
-    for key in candidates.into_values() {
-        let Some(waiter) = step.get::<LockTicketRecord>(&key)? else { continue };
-        let live = match step.get::<SessionRecord>(waiter.session.as_str())? {
-            Some(session) => step.is_live(&waiter.session, &session)?,
-            None => false,
-        };
-        if !live {
-            drop_ticket(step, &key)?;
-        } else if lets_through(step, &key, &waiter)? {
-            offer(step, &key, waiter)?;
-        }
-    }
+    free(step, &lock.paths);
     Ok(())
 }
 
-/// Whether a waiter is the oldest on each of its paths and nobody of another lane holds one.
-fn lets_through<R: Rows>(step: &mut Step<'_, R>, key: &str, waiter: &LockTicketRecord) -> Ruled<bool> {
-    for path in &waiter.paths {
-        for entry in step.scan(&index::at_path(path.as_str()), limits::WORK_PER_STEP)? {
-            if entry.parts()[2] == "w" {
-                if entry.key() != key {
-                    return Ok(false);
-                }
-                break;
-            }
-            let Some(lock) = step.get::<LockRecord>(entry.key())? else { continue };
-            if lock.session == waiter.session && lock.lane == waiter.lane {
-                break; // What waits for this path waits for this very lane.
-            }
-            return Ok(false);
-        }
+/// Takes a waiter out of the queue; those behind it are let through by the end of the step.
+pub(super) fn drop_ticket<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
+    let Some(waiter) = step.get::<LockTicketRecord>(key)? else { return Ok(()) };
+    step.delete::<LockTicketRecord>(key)?;
+    if waiter.offered.is_none() {
+        free(step, &waiter.paths);
     }
-    Ok(true)
-}
-
-fn offer<R: Rows>(step: &mut Step<'_, R>, key: &str, mut waiter: LockTicketRecord) -> Ruled<()> {
-    let token = step.next_token()?;
-    let lock = LockRecord {
-        token,
-        session: waiter.session.clone(),
-        agent: waiter.agent.clone(),
-        name: waiter.name.clone(),
-        lane: waiter.lane.clone(),
-        mode: waiter.mode,
-        paths: waiter.paths.clone(),
-        since: step.wall,
-        ticket: Ticket::from(key.to_owned()),
-        intent: waiter.intent.clone(),
-        deadline: None,
-        offer: Some(step.now + limits::OFFER),
-    };
-    step.put(&token.to_string(), &lock)?;
-    waiter.offered = Some(token);
-    step.put(key, &waiter)?;
-    step.wake(key);
     Ok(())
 }
