@@ -62,6 +62,7 @@ scripts! {
     "agent/heartbeat" (allow_oom),
     "agent/update",
     "agent/deregister" (allow_oom),
+    "agent/evict" (allow_oom),
     "agent/tick" (allow_oom),
     "lock/acquire",
     "lock/confirm",
@@ -143,6 +144,7 @@ mod tests {
             a::Heartbeat,
             a::UpdateAgent,
             a::Deregister,
+            a::EvictAgent,
             a::Tick,
             l::AcquireLock,
             l::ConfirmLock,
@@ -277,7 +279,7 @@ mod tests {
         for script in ALL {
             let source = script.source();
             assert!(source.is_ascii(), "{}", script.name);
-            let gives_back = ["heartbeat", "release", "complete", "fail", "deregister", "tick"];
+            let gives_back = ["heartbeat", "release", "complete", "fail", "deregister", "evict", "tick"];
             let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
             assert_eq!(source.starts_with("#!lua flags=allow-oom\n"), expected, "{}", script.name);
             assert!(expected || source.starts_with("#!lua\n"), "{}", script.name);
@@ -289,6 +291,7 @@ mod tests {
         let session_id = crate::ids::SHORT_ID as u64;
         for (name, value) in [
             ("OFFER", limits::OFFER),
+            ("CROWD", limits::CROWD),
             ("MAX_CRASHES", limits::MAX_CRASHES.into()),
             ("KEY_TTL", limits::KEY_TTL),
             ("REPLAY_TTL", limits::REPLAY_TTL),
