@@ -115,7 +115,7 @@ impl Render for View {
         let pending = &self.approvals.pending;
         if !pending.is_empty() {
             page.toned(Tone::Warn, format!("{} waiting for a person   agentcoord approve ID", pending.len()));
-            let mut grid = Grid::new(["ID", "ACTION", "ASKED BY", "SINCE", "EXPIRES", "WHAT"]);
+            let mut grid = Grid::new(["ID", "ACTION", "ASKED BY", "SINCE", "EXPIRES", "WHAT"]).prose(["WHAT"]);
             for one in pending {
                 let cells = [
                     one.id.clone(),

@@ -8,7 +8,7 @@ mod compare;
 mod known;
 mod operations;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct Report {
     pub operations: usize,
     /// Answers that were outcomes, not refusals; a low share means that the sequence tested little.
     pub done: usize,
+    /// How many of them each verb had.
+    pub verbs: BTreeMap<&'static str, usize>,
     /// The last commit sequence number.
     pub csn: u64,
     /// Records at the end.
@@ -82,7 +84,7 @@ where
     let mut generator = Generator::new(seed, engine.epoch());
     let mut comparison = Comparison::new(oracle, engine);
     let mut told = VecDeque::new();
-    let (mut sent, mut done) = (0, 0);
+    let (mut sent, mut verbs) = (0, BTreeMap::new());
     moved().await;
     while sent < operations {
         let next = generator.next();
@@ -109,9 +111,10 @@ where
             Next::Ask(asked) => {
                 sent += 1;
                 comparison.know(&asked.call);
+                let verb = asked.call.verb;
                 match ask_both(&comparison, *asked, &mut generator).await {
                     Ok(is_outcome) => {
-                        done += usize::from(is_outcome);
+                        *verbs.entry(verb).or_default() += usize::from(is_outcome);
                         comparison.step().await
                     }
                     Err(what) => Err(what),
@@ -132,7 +135,7 @@ where
         }
     }
     let (csn, records) = comparison.size();
-    Ok(Report { operations, done, csn, records })
+    Ok(Report { operations, done: verbs.values().sum(), verbs, csn, records })
 }
 
 /// Sends one operation to both and compares the answers. True when it was not refused.

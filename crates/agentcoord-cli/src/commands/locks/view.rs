@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use agentcoord::core::agent::Agent;
 use agentcoord::core::lock::{Acquire, Conflict, Grant, Lock, LockMode, LockPath, PathState, Waiter};
+use agentcoord::core::store::Backend;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::text::shell;
@@ -141,10 +143,13 @@ impl GrantView {
 
 /// The grant of an acquire, or the error that says who is in the way. `paths` are the user's own words: what the error
 /// proposes is typed in the same directory.
-pub(super) fn granted(outcome: Acquire, paths: &[String]) -> Result<GrantView, CliError> {
+pub(super) async fn granted(context: &Context, outcome: Acquire, paths: &[String]) -> Result<GrantView, CliError> {
     match outcome {
         Acquire::Granted(grant) => Ok(grant.into()),
-        Acquire::Contended { conflicts } => Err(contended(&conflicts, paths)),
+        Acquire::Contended { conflicts } => {
+            let agents = context.store().await?.agents().list(false).await?;
+            Err(contended(&conflicts, paths, &roles(agents)))
+        }
         Acquire::Queued { .. } | Acquire::Lapsed { .. } => {
             let message = format!("{} could not be had within the time to wait", paths.join(", "));
             let error = CliError::new(Exit::Held, "LOCK_HELD", message).retryable();
@@ -154,14 +159,14 @@ pub(super) fn granted(outcome: Acquire, paths: &[String]) -> Result<GrantView, C
     }
 }
 
-fn contended(conflicts: &[Conflict], paths: &[String]) -> CliError {
+fn contended(conflicts: &[Conflict], paths: &[String], roles: &Roles) -> CliError {
     let lines: Vec<String> = conflicts.iter().map(sentence).collect();
     let details: Vec<_> = conflicts
         .iter()
         .map(|c| {
             json!({
                 "path": c.path,
-                "holder": {"id": c.agent, "name": c.name, "role": null},
+                "holder": Who::new(c.agent.clone(), c.name.clone(), roles),
                 "waiting": c.waiting,
                 "intent": c.intent,
                 "since": Stamp(c.since),
@@ -178,11 +183,13 @@ fn contended(conflicts: &[Conflict], paths: &[String]) -> CliError {
 
 fn sentence(conflict: &Conflict) -> String {
     let Conflict { path, name, agent, .. } = conflict;
-    let short = agent.get(..8).unwrap_or(agent);
     let intent = conflict.intent.as_ref().map(|why| format!(", \"{why}\"")).unwrap_or_default();
-    let verb = if conflict.waiting { "is waited for" } else { "is locked" };
+    let since = ago(Stamp(conflict.since));
+    if conflict.waiting {
+        return format!("{path} is waited for by {name} ({agent}{intent}), who asked {since}");
+    }
     let until = conflict.deadline_at.map(|at| format!(", ends {}", Stamp(at).ahead())).unwrap_or_default();
-    format!("{path} {verb} by {name} since {}{until} ({short}{intent})", ago(Stamp(conflict.since)))
+    format!("{path} is locked by {name} ({agent}{intent}), taken {since}{until}")
 }
 
 fn words(paths: &[String]) -> String {
