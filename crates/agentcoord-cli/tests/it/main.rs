@@ -8,6 +8,7 @@ mod crowd;
 mod escapes;
 mod formats;
 mod identity;
+mod liveness;
 mod reference;
 mod running;
 mod terminal;
