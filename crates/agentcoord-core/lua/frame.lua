@@ -24,8 +24,10 @@ local function begin()
         wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     end
     state = hot[1] and unpack_record(hot[1], HOT) or first_state()
+    pause = state.clock.now
     state.clock = move_clock(state.clock)
     now = state.clock.now
+    pause = now - pause
     note('ring', ring_key(request), hot[2])
     if ACTOR == 'session' then
         note('pulse', ACTOR_NAME, hot[3])

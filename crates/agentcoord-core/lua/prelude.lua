@@ -10,6 +10,7 @@ local FIRST_BLOB = 14
 
 -- The numbers of src/limits.rs; a test compares them.
 local OFFER = 2000
+local CROWD = 8
 local MAX_CRASHES = 3
 local KEY_TTL = 86400000
 local REPLAY_TTL = 3600000
@@ -38,9 +39,9 @@ local TABLES = {
 }
 local HOT_TABLES = {pulse = true, ring = true}
 
-local request, state, now, wall
+local request, state, now, wall, pause
 local touched, delta, wakes, settled
-local index_is_sound
+local index_is_sound, known_crowd
 -- Lock paths that have become free and whose waiters are still to be looked at, and how many this step may look at.
 local freed, turns
 
@@ -66,6 +67,7 @@ local function reset()
     touched, delta, wakes, settled = {}, {}, {}, 0
     index_is_sound = false
     freed, turns = {}, WORK_PER_STEP
+    known_crowd = nil
 end
 
 -- A number as text. Lua itself prints 14 digits only.
@@ -286,13 +288,57 @@ local function pulse(session, progress)
     put('pulse', session, record)
 end
 
+local function last_beat(id)
+    local last = get('pulse', id)
+    return last and last.beat or 0
+end
+
+-- Whether a process has missed its time since the last time that all were spared.
+local function has_fallen_silent(beat, session)
+    local fresh = not state.spared or beat >= state.spared
+    return session.kind == 'process' and fresh and beat + session.ttl <= now
+end
+
+-- Whether more than half of the live sessions have fallen silent, or as many as a step may look at.
+local function crowd_is_silent()
+    if known_crowd == nil then
+        local silent = 0
+        for _, entry in ipairs(scan('due\0', 'due\0' .. pad(now + 1), WORK_PER_STEP)) do
+            local session = #entry == 4 and entry[3] == 'session' and get('session', entry[4])
+            if session and not session.ended_at and has_fallen_silent(last_beat(entry[4]), session) then
+                silent = silent + 1
+            end
+        end
+        known_crowd = silent * 2 > state.counts.sessions or silent >= WORK_PER_STEP
+    end
+    return known_crowd
+end
+
+-- When a session that has not ended does so without another sign of life.
+--
+-- When many fall silent at once, the store or the clock is at fault rather than all of them: then each gets one time to
+-- live more.
+local function lives_until(id, session)
+    local beat = last_beat(id)
+    local until_then = beat + session.ttl
+    if session.kind == 'process' then
+        -- Who lives by calls sends no heartbeats that could have been lost.
+        until_then = math.max(beat, state.spared or 0) + session.ttl
+    end
+    if until_then <= now and has_fallen_silent(beat, session) then
+        -- The store was away for so long that one who beats three times in its time to live could not.
+        local away = pause * 3 >= session.ttl * 2
+        if state.counts.sessions >= CROWD and (away or crowd_is_silent()) then
+            state.spared = now
+            return now + session.ttl
+        end
+    end
+    return until_then
+end
+
 -- Whether a session has neither ended nor outlived its time.
 local function is_live(id, session)
-    if session.ended_at then
-        return false
-    end
-    local last = get('pulse', id)
-    return (last and last.beat or 0) + session.ttl > now
+    return not session.ended_at and lives_until(id, session) > now
 end
 
 local function stale_session(id)

@@ -217,12 +217,16 @@ function agent.settle(key, session)
     return #holdings
 end
 
--- Ends a session. From here on everything that names it is void; its holdings are passed on in bounded steps.
 function agent.finish(key, session, reason)
     session.ended_at = wall
     session.reason = reason
     session.settling = true
     put('session', key, session)
+end
+
+-- Ends a session. From here on everything that names it is void; its holdings are passed on in bounded steps.
+function agent.close(key, session, reason)
+    agent.finish(key, session, reason)
     return agent.settle(key, session)
 end
 
@@ -238,13 +242,12 @@ function agent.look_at(key)
         agent.settle(key, session)
         return
     end
-    local last = get('pulse', key)
-    local expires = (last and last.beat or 0) + session.ttl
+    local expires = lives_until(key, session)
     if expires > now then
         session.due = expires
         put('session', key, session)
     else
-        agent.finish(key, session, WHY_EXPIRED[session.kind])
+        agent.close(key, session, WHY_EXPIRED[session.kind])
     end
 end
 

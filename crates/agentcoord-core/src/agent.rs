@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::check;
-use crate::error::Result;
-use crate::ids::Id;
+use crate::error::{Error, Result};
+use crate::ids::{Id, IdPrefix};
 use crate::limits;
 use crate::op::{Op, Verb};
 use crate::time::WallMs;
@@ -164,6 +164,49 @@ pub struct Deregistered {
     pub settled: u64,
 }
 
+/// Ends sessions from outside, as their time to live would: locks pass on, tasks return to the queue, late writes are
+/// stale. A person does it to an agent that hangs, AgentCoord itself to one whose process has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvictAgent {
+    /// One session; its agent's other sessions go on.
+    pub session: Option<Id>,
+    /// All live sessions of an agent, by what was typed for it.
+    pub agent: Option<String>,
+    /// Why, for the log and for whoever was evicted.
+    pub reason: String,
+    /// The audit entry, as the client encoded it.
+    pub audit: String,
+}
+
+impl Verb for EvictAgent {
+    const NAME: &'static str = "agent/evict";
+    type Reply = Evicted;
+
+    fn validate(&self) -> Result<()> {
+        match (&self.session, &self.agent) {
+            (Some(_), None) => {}
+            (None, Some(agent)) => IdPrefix::parse("agent", agent).map(drop)?,
+            _ => return Err(Error::invalid("agent", "both or none", "either a session or an agent")),
+        }
+        if self.reason.trim().is_empty() {
+            return Err(Error::invalid("reason", "nothing", "why it is evicted"));
+        }
+        check::note("reason", &self.reason, limits::NOTE_BYTES)?;
+        check::note("audit", &self.audit, limits::BLOB_BYTES)
+    }
+}
+
+/// The outcome of an eviction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// The agent's key (short id).
+    pub agent: String,
+    /// Sessions that were ended.
+    pub sessions: u64,
+    /// Holdings that were settled in this step; the rest follows in further steps.
+    pub settled: u64,
+}
+
 /// Settles due items without any other work: expired sessions, deadlines, offers, waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
@@ -307,7 +350,19 @@ pub trait AgentRegistry: Send + Sync {
     /// - `late_writes_of_an_ended_session_are_stale`.
     async fn deregister(&self, op: Op<Deregister>) -> Result<Deregistered>;
 
+    /// Ends sessions from outside; an audit entry in the same step says who did it and why.
+    ///
+    /// # Behavior
+    /// - `eviction_ends_every_session_of_an_agent`; `evicting_a_session_leaves_its_agents_others`.
+    /// - `agents_never_evict`: people do, and AgentCoord itself when a process has ended.
+    async fn evict(&self, op: Op<EvictAgent>) -> Result<Evicted>;
+
     /// Settles due items.
+    ///
+    /// # Behavior
+    /// - `many_that_fall_silent_at_once_are_spared_once`: with 8 or more live sessions, when more than half would end
+    ///   at once or the store was away, each gets one more time to live.
+    /// - `one_dead_among_many_ends_at_its_time`.
     async fn tick(&self, op: Op<Tick>) -> Result<Ticked>;
 
     /// Live agents, and with `all` those whose sessions have ended, by name.

@@ -88,7 +88,12 @@ pub enum Channel {
     Client(Id),
     /// An approval, by key.
     Approval(String),
+    /// New sessions, for whoever watches over processes.
+    Keeper,
 }
+
+/// The topic of [`Channel::Keeper`].
+pub const KEEPER: &str = "keeper";
 
 /// Where wake-ups are delivered. Called from the engine's own thread: it must not block.
 pub type WakeSink = std::sync::Arc<dyn Fn(Wake) + Send + Sync>;

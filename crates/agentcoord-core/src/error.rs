@@ -310,7 +310,7 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// Only people vote on approvals.
+    /// Only people vote on approvals and evict agents.
     HumansOnly,
     /// A person who requested an approval cannot vote on it.
     OwnRequest,
@@ -363,7 +363,7 @@ impl Policy {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::HumansOnly => "only people vote on approvals; an agent never does, under any name",
+            Self::HumansOnly => "only people do this; an agent never does, under any name",
             Self::OwnRequest => "whoever requested an approval cannot vote on it",
             Self::NotEligible => "this approval names who may vote, and you are not among them",
             Self::AlreadyVoted => "this person has voted on it already; one vote per person",

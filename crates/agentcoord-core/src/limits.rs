@@ -4,6 +4,8 @@
 pub const SESSION_TTL: u64 = 30_000;
 /// The session of a shell agent ends this long after its last call.
 pub const SHELL_SESSION_TTL: u64 = 3_600_000;
+/// With as many live sessions, many that fall silent at once are first taken for a fault of the store or the clock.
+pub const CROWD: u64 = 8;
 /// An agent without progress for this long is suspected to hang.
 pub const HUNG_THRESHOLD: u64 = 300_000;
 /// A granted waiter has this long to confirm before the grant moves on.

@@ -62,6 +62,19 @@ record! {
     }
 }
 
+impl SessionRecord {
+    /// When it ends without another sign of life, unless it has ended; see [`State::spared`].
+    #[must_use]
+    pub fn lives_until(&self, beat: LeaseMs, spared: Option<LeaseMs>) -> LeaseMs {
+        let spared = match self.kind {
+            SessionKind::Process => spared.unwrap_or(0),
+            // Who lives by calls sends no heartbeats that could have been lost.
+            SessionKind::Shell => 0,
+        };
+        beat.max(spared) + self.ttl
+    }
+}
+
 impl Record for SessionRecord {
     const TABLE: Table = Table::Session;
 
@@ -457,6 +470,9 @@ pub struct State {
     pub next_calendar: WallMs,
     /// See [`Counts`].
     pub counts: Counts,
+    /// When sessions were last spared because many had fallen silent at once: a sign of life of each process, as it were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spared: Option<LeaseMs>,
 }
 
 /// "Nothing is due": larger than any time, exact in a double.
@@ -473,6 +489,7 @@ impl Default for State {
             next_due: NEVER,
             next_calendar: NEVER,
             counts: Counts::default(),
+            spared: None,
         }
     }
 }

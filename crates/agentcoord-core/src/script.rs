@@ -99,6 +99,7 @@ scripts! {
     "agent/heartbeat" (allow_oom),
     "agent/update",
     "agent/deregister" (allow_oom),
+    "agent/evict" (allow_oom),
     "agent/tick" (allow_oom),
     "lock/acquire",
     "lock/confirm",
@@ -181,6 +182,7 @@ mod tests {
             a::Heartbeat,
             a::UpdateAgent,
             a::Deregister,
+            a::EvictAgent,
             a::Tick,
             l::AcquireLock,
             l::ConfirmLock,
@@ -318,7 +320,7 @@ mod tests {
         assert!(source.is_ascii());
         assert!(source.starts_with(&format!("#!lua name={}\n", library().name)));
         for script in ALL {
-            let gives_back = ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "tick"];
+            let gives_back = ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "evict", "tick"];
             let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
             let flags = if expected { "flags = {'allow-oom'}" } else { "flags = {}" };
             let registered = format!("{{function_name = '{}', {flags},", script.function());
@@ -331,6 +333,7 @@ mod tests {
         let session_id = crate::ids::SHORT_ID as u64;
         for (name, value) in [
             ("OFFER", limits::OFFER),
+            ("CROWD", limits::CROWD),
             ("MAX_CRASHES", limits::MAX_CRASHES.into()),
             ("KEY_TTL", limits::KEY_TTL),
             ("REPLAY_TTL", limits::REPLAY_TTL),

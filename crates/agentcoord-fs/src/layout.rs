@@ -55,6 +55,10 @@ pub(crate) struct Files {
     pub(crate) queue_lock: PathBuf,
     /// Second lock of the turnstile: the one that writes.
     pub(crate) writer_lock: PathBuf,
+    /// Held by the process that is the keeper.
+    pub(crate) keeper_lock: PathBuf,
+    /// One file per session of a process, held while that process lives.
+    pub(crate) sessions: PathBuf,
     /// Written after a commit that concerns waiters.
     pub(crate) bell: PathBuf,
 }
@@ -68,6 +72,8 @@ impl Files {
             mode_lock: file("mode.lock"),
             queue_lock: file("queue.lock"),
             writer_lock: file("writer.lock"),
+            keeper_lock: file("keeper.lock"),
+            sessions: file("sessions"),
             bell: file("bell"),
         }
     }

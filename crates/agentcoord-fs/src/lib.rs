@@ -26,6 +26,7 @@ mod schema;
 pub mod state_dir;
 mod turnstile;
 pub mod wakes;
+pub mod watch;
 mod writer;
 
 pub use clock::SystemClock;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentcoord_core::Result;
-use agentcoord_core::engine::{Channel, Wake, WakeSink, Wakes};
+use agentcoord_core::engine::{Channel, KEEPER, Wake, WakeSink, Wakes};
 use agentcoord_core::ids::{Csn, Ticket};
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -204,6 +204,9 @@ impl Listener {
 }
 
 fn covers(subscribed: &HashSet<Channel>, topic: &str) -> bool {
+    if topic == KEEPER {
+        return subscribed.contains(&Channel::Keeper);
+    }
     match topic.strip_prefix("approval/") {
         Some(key) => subscribed.contains(&Channel::Approval(key.to_owned())),
         None => Ticket::from(topic.to_owned())

@@ -9,10 +9,12 @@ use std::time::Duration;
 use agentcoord_core::agent::{Deregister, Heartbeat};
 use agentcoord_core::op::Actor;
 use agentcoord_core::{Error, Result};
+use agentcoord_fs::watch::SessionLock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
+use crate::keeper;
 
 /// What the owner tells the thread.
 enum Order {
@@ -31,9 +33,16 @@ pub(crate) struct Background {
 
 impl Background {
     /// Starts the thread for a session. `lost` becomes true when the session has ended or may have ended.
-    pub(crate) fn start(connection: &Connection, actor: Actor, lost: watch::Sender<bool>) -> Result<Self> {
+    /// `signs` say to others that this process lives, and end with the thread.
+    pub(crate) fn start(
+        connection: &Connection,
+        actor: Actor,
+        lost: watch::Sender<bool>,
+        signs: Option<SessionLock>,
+    ) -> Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let link = connection.sibling();
+        let seat = keeper::join(connection);
         let thread = std::thread::Builder::new()
             .name("agentcoord".into())
             .spawn(move || {
@@ -42,6 +51,7 @@ impl Background {
                     Ok(runtime) => runtime.block_on(live(&link, &actor, &lost, inbox)),
                     Err(_) => drop(lost.send(true)),
                 }
+                drop((signs, seat));
             })
             .map_err(|e| Error::backend("the heartbeat thread cannot be started", e))?;
         Ok(Self { orders, thread: Some(thread) })

@@ -305,10 +305,12 @@ impl SessionBuilder {
             resume: false,
             metadata: self.metadata,
         };
+        // Before the registration, so that no session is ever without. Without it, the time to live tells.
+        let signs = connection.host().namespace().hold_session(&register.session).ok();
         let registered = connection.run(&Actor::System, register).await?;
         let actor = Actor::Session(registered.session.clone());
         let (lost_sender, lost) = watch::channel(false);
-        let background = Background::start(&connection, actor.clone(), lost_sender)?;
+        let background = Background::start(&connection, actor.clone(), lost_sender, signs)?;
         Ok(CoordinationClient { connection, actor, registered, lost, background: Some(background), cwd })
     }
 }

@@ -80,6 +80,16 @@ impl Connection {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Another client of the same workspace, with a link of its own.
+    pub(crate) fn stranger(&self) -> Self {
+        let shared = Shared { requests: Requests::new(), withdrawals: Mutex::default(), withdrawn: Notify::new() };
+        Self::with(self.inner.host.clone(), Arc::new(shared))
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.inner.host
+    }
+
     /// The configuration it was opened with.
     #[must_use]
     pub fn config(&self) -> &Config {

@@ -82,6 +82,10 @@ impl Host {
         Ok(Self { inner: Arc::new(Inner { config, style, state_dir, namespace, clock, serial: AtomicU64::new(0) }) })
     }
 
+    pub(crate) fn style(&self) -> Style {
+        self.inner.style
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.inner.config
     }

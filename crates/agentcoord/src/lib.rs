@@ -29,6 +29,7 @@ mod config;
 mod connection;
 mod decide;
 mod host;
+mod keeper;
 mod lock;
 mod news;
 mod requests;

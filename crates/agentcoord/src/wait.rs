@@ -6,13 +6,15 @@ use std::time::Duration;
 use agentcoord_core::approval::{ApprovalRef, ApprovalStatus, ConsumeApproval};
 use agentcoord_core::engine::Channel;
 use agentcoord_core::ids::{RequestNo, Ticket, Token};
-use agentcoord_core::lock::{Acquire, AcquireLock, ConfirmLock, ReleaseLock, WithdrawLock};
+use agentcoord_core::lock::{Acquire, AcquireLock, ConfirmLock, LockPath, ReleaseLock, WithdrawLock};
 use agentcoord_core::op::{Actor, Verb};
 use agentcoord_core::task::{Claim, ClaimTask, ConfirmTask, WithdrawTask};
 use agentcoord_core::{Error, Result};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
+use crate::host::Style;
+use crate::keeper;
 use crate::requests::Unresolved;
 
 /// The slow check behind every wake-up: the longest that a lost one can delay a waiter.
@@ -25,6 +27,10 @@ pub(crate) trait Queues: Verb + Clone {
     /// The ticket and the next due time, when the reply says that the request waits.
     fn queued(reply: &Self::Reply) -> Option<(Ticket, Option<u64>)>;
     fn withdrawal(actor: Actor, request: RequestNo, confirm: Option<RequestNo>) -> Withdrawal;
+    /// The paths that are asked for.
+    fn paths(&self) -> &[LockPath] {
+        &[]
+    }
 }
 
 impl Queues for AcquireLock {
@@ -39,6 +45,10 @@ impl Queues for AcquireLock {
             Acquire::Queued { ticket, tick_in } => Some((ticket.clone(), *tick_in)),
             Acquire::Granted(_) | Acquire::Contended { .. } | Acquire::Deadlock { .. } | Acquire::Lapsed { .. } => None,
         }
+    }
+
+    fn paths(&self) -> &[LockPath] {
+        &self.paths
     }
 
     fn withdrawal(actor: Actor, request: RequestNo, confirm: Option<RequestNo>) -> Withdrawal {
@@ -117,7 +127,27 @@ impl Connection {
     /// # Cancel safety
     /// Cancel-safe: dropped, it leaves the queue or gives the grant back.
     pub async fn acquire(&self, actor: &Actor, body: AcquireLock) -> Result<Acquire> {
-        self.queue(actor, body).await
+        match self.queue(actor, body.clone()).await? {
+            // Nobody may be left to watch over the one who is in the way.
+            Acquire::Contended { .. } if self.evict_dead(&body.paths).await > 0 => self.queue(actor, body).await,
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// One command's share of the keeper's work: ends the first few sessions that are in its way and whose process has
+    /// ended. How many it were. Long-lived processes leave that to the keeper.
+    async fn evict_dead(&self, paths: &[LockPath]) -> usize {
+        if self.host().style() == Style::LongRunning || paths.is_empty() {
+            return 0;
+        }
+        match keeper::evict_dead_holders(self, paths).await {
+            Ok(evicted) => evicted,
+            Err(error) => {
+                // Their time to live ends them too.
+                tracing::debug!(%error, "holders could not be looked at");
+                0
+            }
+        }
     }
 
     /// Claims a task; waits as long as `body.wait` allows.
@@ -137,6 +167,7 @@ impl Connection {
         let interest = self.news().listen(ticket.as_str());
         let verb = std::marker::PhantomData;
         let mut flight = InFlight::<V> { connection: self, actor, request, confirm: None, settled: false, verb };
+        let mut in_the_way = body.paths().to_vec();
         let mut outcome = self.ask(flight.request.number, actor, body).await;
         loop {
             let reply = match outcome {
@@ -151,7 +182,10 @@ impl Connection {
                 flight.settled = true;
                 return Ok(reply);
             };
-            if !self.hear_tickets().await? {
+            let heard = !self.hear_tickets().await?;
+            // Once, and before the wait: it may make the wait short.
+            self.evict_dead(&std::mem::take(&mut in_the_way)).await;
+            if heard {
                 let pause = tick_in.map_or(SAFETY, |ms| Duration::from_millis(ms.saturating_add(1)).min(SAFETY));
                 tokio::select! {
                     () = interest.changed() => {}

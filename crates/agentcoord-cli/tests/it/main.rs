@@ -11,6 +11,7 @@ mod demo;
 mod escapes;
 mod formats;
 mod identity;
+mod liveness;
 mod readme;
 mod reference;
 mod running;

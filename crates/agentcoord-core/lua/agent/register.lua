@@ -60,6 +60,10 @@ local function resumed(key, record, op)
     local session = get('session', record.session)
     if session then
         session.working_on = op.working_on or session.working_on
+        if op.process then
+            session.process = op.process
+            wake('keeper')
+        end
         put('session', record.session, session)
     end
     return {agent = key, session = record.session, name = record.name, resumed = true}
@@ -92,5 +96,6 @@ return step(function(op)
         started_at = wall, parent = op.parent, process = op.process, working_on = op.working_on,
     })
     pulse(op.session, true)
+    wake('keeper')
     return {agent = key, session = op.session, name = record.name, resumed = false}
 end)

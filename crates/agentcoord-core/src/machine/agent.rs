@@ -1,8 +1,10 @@
 //! Rules of agents and sessions.
 
 use crate::agent::{
-    Beat, Deregister, Deregistered, Heartbeat, Register, Registered, SessionKind, Tick, Ticked, UpdateAgent,
+    Beat, Deregister, Deregistered, EvictAgent, Evicted, Heartbeat, Register, Registered, SessionKind, Tick, Ticked,
+    UpdateAgent,
 };
+use crate::engine::KEEPER;
 use crate::error::{Noun, Policy, Refusal};
 use crate::ids::Id;
 use crate::limits;
@@ -25,6 +27,10 @@ pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled
                 step.pulse(&session, true)?;
                 if let Some(mut record) = step.get::<SessionRecord>(session.as_str())? {
                     record.working_on = body.working_on.or(record.working_on);
+                    if body.process.is_some() {
+                        record.process = body.process;
+                        step.wake(KEEPER);
+                    }
                     step.put(session.as_str(), &record)?;
                 }
                 return Ok(Registered { agent: key, session, name: agent.name, resumed: true });
@@ -59,6 +65,7 @@ pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled
     };
     step.put(body.session.as_str(), &session)?;
     step.pulse(&body.session, true)?;
+    step.wake(KEEPER);
     Ok(Registered { agent: key, session: body.session, name: agent.name, resumed: false })
 }
 
@@ -164,6 +171,51 @@ pub(super) fn deregister<R: Rows>(step: &mut Step<'_, R>, body: Deregister) -> R
     Ok(Deregistered { settled })
 }
 
+pub(super) fn evict<R: Rows>(step: &mut Step<'_, R>, body: EvictAgent) -> Ruled<Evicted> {
+    let reason = match &step.call.actor {
+        Actor::Session(_) => return Err(Policy::HumansOnly.into()),
+        Actor::Human(name) => format!("evicted by human:{name}: {}", body.reason),
+        Actor::System => body.reason.clone(),
+    };
+    let gone = |noun, id: &str| Refusal::WrongState {
+        noun,
+        id: id.to_owned(),
+        actual: "gone".into(),
+        expected: "live".into(),
+    };
+    let (agent, sessions) = match (&body.session, &body.agent) {
+        (Some(id), _) => {
+            let missing = || Refusal::NotFound { noun: Noun::Session, id: id.as_str().to_owned() };
+            let session = step.get::<SessionRecord>(id.as_str())?.ok_or_else(missing)?;
+            if session.ended_at.is_some() {
+                return Err(gone(Noun::Session, id.as_str()).into());
+            }
+            (session.agent, vec![id.as_str().to_owned()])
+        }
+        (None, typed) => {
+            let typed = typed.as_deref().unwrap_or_default();
+            let (key, _) = step.resolve::<AgentRecord>(Noun::Agent, typed, |a| &a.id)?;
+            let live = step.scan(&Range::under(&["live", &key]), limits::WORK_PER_STEP)?;
+            if live.is_empty() {
+                return Err(gone(Noun::Agent, &key).into());
+            }
+            let sessions = live.iter().map(|e| e.key().to_owned()).collect();
+            (key, sessions)
+        }
+    };
+    let mut settled = 0;
+    for key in &sessions {
+        let Some(session) = step.get::<SessionRecord>(key)? else { continue };
+        let session = finish(step, key, session, &reason)?;
+        // A step's worth of holdings for the first ones; what is left of the others is due at once.
+        if settled < limits::WORK_PER_STEP as u64 {
+            settled += settle(step, key, session)?;
+        }
+    }
+    super::audit::record(step, body.audit)?;
+    Ok(Evicted { agent, sessions: sessions.len() as u64, settled })
+}
+
 pub(super) fn tick<R: Rows>(step: &mut Step<'_, R>, body: Tick) -> Ruled<Ticked> {
     let most = usize::try_from(body.most).unwrap_or(limits::WORK_PER_STEP);
     super::reap(step, most.saturating_sub(limits::REAP_PER_STEP))?;
@@ -180,9 +232,9 @@ pub(super) fn look_at<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
         settle(step, key, session)?;
         return Ok(());
     }
-    let beat = step.get::<PulseRecord>(key)?.map_or(0, |p| p.beat);
-    if beat + session.ttl > step.now {
-        session.due = beat + session.ttl;
+    let until = step.lives_until(key, &session)?;
+    if until > step.now {
+        session.due = until;
         return step.put(key, &session);
     }
     let reason = match session.kind {
@@ -193,12 +245,22 @@ pub(super) fn look_at<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
 }
 
 /// Ends a session. From here on everything that names it is void; its holdings are passed on in bounded steps.
-pub(super) fn end<R: Rows>(step: &mut Step<'_, R>, key: &str, mut session: SessionRecord, reason: &str) -> Ruled<u64> {
+pub(super) fn end<R: Rows>(step: &mut Step<'_, R>, key: &str, session: SessionRecord, reason: &str) -> Ruled<u64> {
+    let session = finish(step, key, session, reason)?;
+    settle(step, key, session)
+}
+
+fn finish<R: Rows>(
+    step: &mut Step<'_, R>,
+    key: &str,
+    mut session: SessionRecord,
+    reason: &str,
+) -> Ruled<SessionRecord> {
     session.ended_at = Some(step.wall);
     session.reason = Some(reason.to_owned());
     session.settling = Some(true);
     step.put(key, &session)?;
-    settle(step, key, session)
+    Ok(session)
 }
 
 /// Passes on at most a step's worth of an ended session's holdings.

@@ -41,6 +41,7 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         a::Heartbeat => agent::heartbeat,
         a::UpdateAgent => agent::update,
         a::Deregister => agent::deregister,
+        a::EvictAgent => agent::evict,
         a::Tick => agent::tick,
         l::AcquireLock => lock::acquire,
         l::ConfirmLock => lock::confirm,

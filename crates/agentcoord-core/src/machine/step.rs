@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::agent::SessionKind;
 use crate::error::{Error, Noun, Policy, Refusal, Result};
 use crate::ids::{Csn, Id, RequestNo, SHORT_ID, Token};
 use crate::limits;
@@ -83,12 +84,18 @@ pub(crate) struct Step<'a, R: Rows> {
     pub(crate) freed: VecDeque<Freed>,
     /// Waiters that this step may still look at for them.
     pub(crate) turns: usize,
+    /// Lease time since the step before.
+    pause: u64,
+    /// Whether many sessions have fallen silent at once, when somebody had to know.
+    crowd_is_silent: Option<bool>,
 }
 
 impl<'a, R: Rows> Step<'a, R> {
     pub(crate) fn begin(rows: &'a mut R, call: &'a Call, reading: &'a Reading) -> Ruled<Self> {
         let mut state = rows.state()?;
+        let before = state.clock.now;
         state.clock = state.clock.at(reading);
+        let pause = state.clock.now - before;
         let (now, wall) = (state.clock.now, reading.wall);
         Ok(Self {
             rows,
@@ -102,6 +109,8 @@ impl<'a, R: Rows> Step<'a, R> {
             settled: 0,
             freed: VecDeque::new(),
             turns: limits::WORK_PER_STEP,
+            pause,
+            crowd_is_silent: None,
         })
     }
 
@@ -151,8 +160,52 @@ impl<'a, R: Rows> Step<'a, R> {
         if session.ended_at.is_some() {
             return Ok(false);
         }
-        let beat = self.get::<PulseRecord>(id.as_str())?.map_or(0, |p| p.beat);
-        Ok(beat + session.ttl > self.now)
+        Ok(self.lives_until(id.as_str(), session)? > self.now)
+    }
+
+    /// When a session that has not ended does so without another sign of life.
+    ///
+    /// When many fall silent at once, the store or the clock is at fault rather than all of them: then each gets one
+    /// time to live more.
+    pub(crate) fn lives_until(&mut self, key: &str, session: &SessionRecord) -> Ruled<LeaseMs> {
+        let beat = self.get::<PulseRecord>(key)?.map_or(0, |p| p.beat);
+        let until = session.lives_until(beat, self.state.spared);
+        if until <= self.now && self.has_fallen_silent(beat, session) {
+            // The store was away for so long that one who beats three times in its time to live could not.
+            let away = self.pause * 3 >= session.ttl * 2;
+            let crowd = u64::try_from(self.state.counts.sessions).unwrap_or(0) >= limits::CROWD;
+            if crowd && (away || self.crowd_is_silent()?) {
+                self.state.spared = Some(self.now);
+                return Ok(self.now + session.ttl);
+            }
+        }
+        Ok(until)
+    }
+
+    /// Whether a process has missed its time since the last time that all were spared.
+    fn has_fallen_silent(&self, beat: LeaseMs, session: &SessionRecord) -> bool {
+        let fresh = self.state.spared.is_none_or(|spared| beat >= spared);
+        session.kind == SessionKind::Process && fresh && beat + session.ttl <= self.now
+    }
+
+    /// Whether more than half of the live sessions have fallen silent, or as many as a step may look at.
+    fn crowd_is_silent(&mut self) -> Ruled<bool> {
+        if let Some(known) = self.crowd_is_silent {
+            return Ok(known);
+        }
+        let range = Range { from: Entry::of(&["due", ""]).0, to: Entry::of(&["due", &pad(self.now + 1)]).0 };
+        let mut silent = 0;
+        for entry in self.scan(&range, limits::WORK_PER_STEP)? {
+            let [_, _, "session", key] = entry.parts()[..] else { continue };
+            let Some(session) = self.get::<SessionRecord>(key)? else { continue };
+            let beat = self.get::<PulseRecord>(key)?.map_or(0, |p| p.beat);
+            if session.ended_at.is_none() && self.has_fallen_silent(beat, &session) {
+                silent += 1;
+            }
+        }
+        let is_silent = silent * 2 > self.state.counts.sessions || silent >= limits::WORK_PER_STEP as i64;
+        self.crowd_is_silent = Some(is_silent);
+        Ok(is_silent)
     }
 
     /// How the actor is named in records: `agent:<name>`, `human:<name>` or `system`.

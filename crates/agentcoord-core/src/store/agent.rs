@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::{CANDIDATES, Store};
+use super::{Backend, CANDIDATES, Store};
 use crate::agent::{
-    Agent, AgentRegistry, AgentState, Beat, Deregister, Deregistered, Heartbeat, Register, Registered, SessionKind,
-    Suspect, Suspicion, Tick, Ticked, UpdateAgent,
+    Agent, AgentRegistry, AgentState, Beat, Deregister, Deregistered, EvictAgent, Evicted, Heartbeat, Register,
+    Registered, SessionKind, Suspect, Suspicion, Tick, Ticked, UpdateAgent,
 };
 use crate::error::{Error, Noun, Result};
-use crate::ids::IdPrefix;
+use crate::ids::{Id, IdPrefix};
 use crate::limits;
+use crate::lock::LockPath;
 use crate::op::Op;
-use crate::record::{AgentRecord, LockRecord, LockTicketRecord, PulseRecord, SessionRecord};
+use crate::record::{AgentRecord, LockRecord, LockTicketRecord, PulseRecord, SessionRecord, State};
 use crate::table::{Range, Table, index};
-use crate::time::LeaseClock;
 
 /// What the sessions of an agent hold and wait for.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +65,7 @@ impl Store {
         let sessions = self.get_all::<SessionRecord>(&ids).await?;
         let pulses = self.get_all::<PulseRecord>(&ids).await?;
         let holdings = self.holdings().await?;
-        let (_, clock) = self.now().await?;
+        let state = self.state().await?;
         let mut out = Vec::new();
         for (((key, agent), session), pulse) in known.into_iter().zip(sessions).zip(pulses) {
             let Some(session) = session else { continue };
@@ -77,7 +77,7 @@ impl Store {
                     held.waits.extend(h.waits.iter().cloned());
                 }
             }
-            out.push(describe(key, agent, session, pulse, held, &clock));
+            out.push(describe(key, agent, session, pulse, held, &state));
         }
         out.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(out)
@@ -101,6 +101,35 @@ impl Store {
         Ok((best < agents.len()).then(|| agents.swap_remove(best)))
     }
 
+    /// Live sessions that are bound to a process.
+    pub async fn bound_sessions(&self) -> Result<Vec<(Id, SessionRecord)>> {
+        let ids: Vec<String> =
+            self.scan_all(Range::under(&["live"])).await?.iter().map(|e| e.key().to_owned()).collect();
+        self.bound(ids).await
+    }
+
+    /// The live sessions among those that hold any of some paths, oldest grant first, that are bound to a process.
+    pub async fn bound_holders(&self, paths: &[LockPath]) -> Result<Vec<(Id, SessionRecord)>> {
+        let mut ids = Vec::new();
+        for path in paths {
+            for holder in self.locks().at(path).await?.holders {
+                if !ids.contains(&holder.session.to_string()) {
+                    ids.push(holder.session.to_string());
+                }
+            }
+        }
+        self.bound(ids).await
+    }
+
+    async fn bound(&self, ids: Vec<String>) -> Result<Vec<(Id, SessionRecord)>> {
+        let records = self.get_all::<SessionRecord>(&ids).await?;
+        let bound = ids.into_iter().zip(records).filter_map(|(id, record)| {
+            let record = record.filter(|r| r.ended_at.is_none() && r.process.is_some())?;
+            Some((id.parse().ok()?, record))
+        });
+        Ok(bound.collect())
+    }
+
     /// Live sessions by agent.
     async fn live_sessions(&self) -> Result<BTreeMap<String, Vec<String>>> {
         let mut live: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -119,7 +148,7 @@ fn describe(
     session: SessionRecord,
     pulse: Option<PulseRecord>,
     held: Holdings,
-    clock: &LeaseClock,
+    State { clock, spared, .. }: &State,
 ) -> Agent {
     let now = clock.now;
     let (beat, progress) = pulse.map_or((now, now), |p| (p.beat, p.progress));
@@ -130,7 +159,7 @@ fn describe(
         SessionKind::Process => heartbeat_age > session.ttl / 3 * 2,
         SessionKind::Shell => false,
     };
-    let state = if session.ended_at.is_some() || heartbeat_age >= session.ttl {
+    let state = if session.ended_at.is_some() || session.lives_until(beat, *spared) <= now {
         AgentState::Gone
     } else if silent {
         AgentState::Silent
@@ -186,6 +215,10 @@ impl AgentRegistry for Store {
     }
 
     async fn deregister(&self, op: Op<Deregister>) -> Result<Deregistered> {
+        self.run(&op).await
+    }
+
+    async fn evict(&self, op: Op<EvictAgent>) -> Result<Evicted> {
         self.run(&op).await
     }
 

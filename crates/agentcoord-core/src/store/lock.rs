@@ -12,7 +12,7 @@ use crate::lock::{
     RevokeLock, Revoked, Verified, Waiter, WithdrawLock,
 };
 use crate::op::Op;
-use crate::record::{LockRecord, LockTicketRecord, PulseRecord, SessionRecord};
+use crate::record::{LockRecord, LockTicketRecord, PulseRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Table, index};
 use crate::time::LeaseClock;
 
@@ -128,12 +128,14 @@ impl FileLocks for Store {
     }
 
     async fn verify(&self, path: &LockPath, token: Token) -> Result<Verified> {
-        let (_, clock) = self.now().await?;
+        let State { clock, spared, .. } = self.state().await?;
         let mut live = Vec::new();
         for holder in self.at(path).await?.holders {
             let session = self.get::<SessionRecord>(holder.session.as_str()).await?;
             let pulse = self.get::<PulseRecord>(holder.session.as_str()).await?;
-            let alive = session.zip(pulse).is_some_and(|(s, p)| s.ended_at.is_none() && p.beat + s.ttl > clock.now);
+            let alive = session
+                .zip(pulse)
+                .is_some_and(|(s, p)| s.ended_at.is_none() && s.lives_until(p.beat, spared) > clock.now);
             if alive && !holder.offered && holder.deadline.is_none_or(|at| at > clock.now) {
                 live.push(holder.token);
             }

@@ -112,6 +112,13 @@ impl Store {
         Ok((state.counts, state.clock.at(&reading)))
     }
 
+    /// Counters and clocks as the last step left them, with the lease clock as it is now.
+    pub async fn state(&self) -> Result<crate::record::State> {
+        let (state, reading) = self.engine.state().await?;
+        let clock = state.clock.at(&reading);
+        Ok(crate::record::State { clock, ..state })
+    }
+
     /// Events after `csn`, at most `limit`.
     pub async fn events(&self, after: crate::ids::Csn, limit: usize) -> Result<Vec<Event>> {
         self.engine.events(after, limit).await

@@ -1,7 +1,7 @@
 //! Agents and sessions: who is there, who is gone, and what becomes of what they held.
 
 use agentcoord_core::Error;
-use agentcoord_core::agent::{AgentState, Heartbeat, Register, SessionKind, Suspicion, Tick, UpdateAgent};
+use agentcoord_core::agent::{AgentState, EvictAgent, Heartbeat, Register, SessionKind, Suspicion, Tick, UpdateAgent};
 use agentcoord_core::ids::Id;
 use agentcoord_core::limits;
 use agentcoord_core::lock::{Acquire, RenewLock};
@@ -322,4 +322,218 @@ pub async fn an_unknown_session_is_stale(scene: Scene) {
     refused!(stranger.ask(locking(&["a"])).await, Error::Stale { .. });
     refused!(stranger.ask(Heartbeat { progress: true }).await, Error::Stale { .. });
     assert_eq!(scene.csn().await, before);
+}
+
+fn evicting(session: &Id) -> EvictAgent {
+    EvictAgent {
+        session: Some(session.clone()),
+        agent: None,
+        reason: "its process has ended".to_owned(),
+        audit: r#"{"decision_type":"eviction"}"#.to_owned(),
+    }
+}
+
+fn evicting_all(agent: &str) -> EvictAgent {
+    EvictAgent { agent: Some(agent.to_owned()), session: None, ..evicting(&Id::random()) }
+}
+
+/// An eviction ends an agent like its time does: locks pass on, tasks return, late writes are stale.
+pub async fn eviction_ends_every_session_of_an_agent(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    let child = scene.agent_as(Register { parent: Some(ada.session().clone()), ..registration("ada") }).await;
+    let held = ada.hold(&["a"]).await;
+    child.hold(&["b"]).await;
+    let task = ada.create_titled("a task").await;
+    let claim = ada.claim().await;
+    let tickets = [queued(bob.lock(&["a"]).await), queued(bob.lock(&["b"]).await)];
+    let evicted = scene.human("eve").await.ask(evicting_all(ada.agent())).await.expect("a person may");
+    assert_eq!((evicted.agent.as_str(), evicted.sessions, evicted.settled), (ada.agent(), 2, 3));
+    for ticket in &tickets {
+        granted(bob.confirm_lock(ticket).await);
+    }
+    assert_eq!(scene.task(&task).await.status, TaskStatus::Pending);
+    refused!(ada.release(held.token).await, Error::Stale { .. });
+    refused!(ada.complete(&claim).await, Error::Stale { .. });
+    refused!(ada.ask(Heartbeat { progress: true }).await, Error::Stale { .. });
+    refused!(child.ask(locking(&["c"])).await, Error::Stale { .. });
+}
+
+/// The agent's other sessions go on.
+pub async fn evicting_a_session_leaves_its_agents_others(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    let child = scene.agent_as(Register { parent: Some(ada.session().clone()), ..registration("ada") }).await;
+    ada.hold(&["a"]).await;
+    child.hold(&["b"]).await;
+    scene.system().await.ask(evicting(child.session())).await.expect("the system may");
+    assert_eq!(scene.holders("a").await, ["ada"]);
+    assert!(scene.holders("b").await.is_empty());
+    ada.beat().await;
+}
+
+/// An agent evicts nobody, not even itself.
+pub async fn agents_never_evict(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    for body in [evicting(bob.session()), evicting(ada.session()), evicting_all(bob.agent())] {
+        refused!(ada.ask(body).await, Error::Refused { policy: "humans_only", .. });
+    }
+    bob.beat().await;
+}
+
+/// Who was evicted can read why and by whom; of two who evict, one does and one entry is written.
+pub async fn an_eviction_names_its_author_and_is_audited_once(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    scene.human("eve").await.ask(evicting(ada.session())).await.expect("a person may");
+    let system = scene.system().await;
+    refused!(system.ask(evicting(ada.session())).await, Error::WrongState { actual, .. } if actual == "gone");
+    refused!(system.ask(evicting_all(ada.agent())).await, Error::WrongState { actual, .. } if actual == "gone");
+    system.ask(evicting(bob.session())).await.expect("the system may");
+    let reason =
+        async |name: &str| scene.store().agents().find(name).await.expect("still known").ended.expect("it has ended").1;
+    assert_eq!(reason("ada").await, "evicted by human:eve: its process has ended");
+    assert_eq!(reason("bob").await, "its process has ended");
+    let entries = scene.store().audit().read(0, 10).await.expect("readable").items;
+    let told: Vec<_> = entries.iter().map(|e| e.entry.as_str()).collect();
+    assert_eq!(told, [r#"{"decision_type":"eviction"}"#; 2]);
+}
+
+/// All sessions end at once; what they held is passed on in bounded steps.
+pub async fn an_eviction_of_many_sessions_is_bounded(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    let mut held = Vec::new();
+    for number in 0..4 {
+        let child = scene.agent_as(Register { parent: Some(ada.session().clone()), ..registration("ada") }).await;
+        for path in 0..40 {
+            let path = format!("{number}/{path}");
+            held.push((child.hold(&[&path]).await.token, path));
+        }
+    }
+    let evicted = scene.human("eve").await.ask(evicting_all(ada.agent())).await.expect("a person may");
+    assert_eq!(evicted.sessions, 5);
+    assert!(evicted.settled < 2 * limits::WORK_PER_STEP as u64, "{evicted:?}");
+    for (token, path) in held {
+        assert!(!scene.is_current(&path, token).await, "all are void at once");
+    }
+    scene.settle().await;
+    assert!(scene.store().locks().list().await.expect("readable").is_empty());
+}
+
+/// An eviction says whom and why.
+pub async fn bad_evictions_write_nothing(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    let eve = scene.human("eve").await;
+    let before = scene.csn().await;
+    let good = evicting(ada.session());
+    for (field, bad) in [
+        ("agent", EvictAgent { session: None, ..good.clone() }),
+        ("agent", EvictAgent { agent: Some(ada.agent().to_owned()), ..good.clone() }),
+        ("reason", EvictAgent { reason: " ".to_owned(), ..good.clone() }),
+        ("audit", EvictAgent { audit: "\0".to_owned(), ..good.clone() }),
+    ] {
+        refused!(eve.ask(bad).await, Error::Invalid { field: named, .. } if named == field);
+    }
+    refused!(eve.ask(evicting(&Id::random())).await, Error::NotFound { .. });
+    refused!(eve.ask(evicting_all("0123456789")).await, Error::NotFound { .. });
+    assert_eq!(scene.csn().await, before);
+}
+
+/// So many agents, and one who sends whatever the case needs.
+async fn crowd(scene: &Scene, size: u64) -> Vec<crate::actor::Player> {
+    let mut crowd = Vec::new();
+    for number in 0..size {
+        crowd.push(scene.agent(&format!("agent-{number}")).await);
+    }
+    crowd
+}
+
+async fn live(scene: &Scene) -> usize {
+    scene.store().agents().list(false).await.expect("readable").len()
+}
+
+/// When more than half of a crowd falls silent while others go on, each gets one more time to live, and only one.
+pub async fn many_that_fall_silent_at_once_are_spared_once(scene: Scene) {
+    let crowd = crowd(&scene, limits::CROWD + 2).await;
+    let held = crowd[0].hold(&["a"]).await;
+    let (silent, alive) = crowd.split_at(6);
+    for _ in 0..3 {
+        scene.pass(limits::SESSION_TTL / 3).await;
+        for agent in alive {
+            agent.beat().await;
+        }
+    }
+    scene.settle().await;
+    assert_eq!(live(&scene).await, crowd.len(), "nobody has ended");
+    assert!(scene.is_current("a", held.token).await);
+    silent[1].beat().await;
+    assert_eq!(scene.store().agents().find("agent-0").await.expect("there").state, AgentState::Silent);
+    for _ in 0..2 {
+        scene.pass(limits::SESSION_TTL / 3).await;
+        for agent in alive.iter().chain([&silent[1]]) {
+            agent.beat().await;
+        }
+        scene.settle().await;
+        assert_eq!(live(&scene).await, crowd.len());
+    }
+    scene.pass(limits::SESSION_TTL / 3).await;
+    scene.settle().await;
+    assert_eq!(live(&scene).await, alive.len() + 1, "now the silent ones have");
+    refused!(silent[0].ask(Heartbeat { progress: true }).await, Error::Stale { .. });
+    assert!(!scene.is_current("a", held.token).await);
+}
+
+/// One of a crowd that dies is reaped at its time, also while others are spared no more.
+pub async fn one_dead_among_many_ends_at_its_time(scene: Scene) {
+    let crowd = crowd(&scene, limits::CROWD + 2).await;
+    crowd[0].hold(&["a"]).await;
+    let ticket = queued(crowd[1].lock(&["a"]).await);
+    for _ in 0..3 {
+        scene.pass(limits::SESSION_TTL / 3).await;
+        for agent in &crowd[1..] {
+            agent.beat().await;
+        }
+    }
+    granted(crowd[1].confirm_lock(&ticket).await);
+    refused!(crowd[0].ask(Heartbeat { progress: true }).await, Error::Stale { .. });
+}
+
+/// After a time in which nobody reached the store everybody goes on, whoever comes first.
+pub async fn a_store_that_was_away_ends_no_session(scene: Scene) {
+    let crowd = crowd(&scene, limits::CROWD).await;
+    let held = crowd[3].hold(&["a"]).await;
+    for _ in 0..3 {
+        scene.pass(3_600_000).await;
+        for agent in crowd.iter().rev() {
+            agent.beat().await;
+        }
+    }
+    crowd[3].release(held.token).await.expect("still held");
+    // Nobody comes back: then they are gone after all.
+    scene.pass(3_600_000).await;
+    scene.settle().await;
+    scene.pass(limits::SESSION_TTL).await;
+    scene.settle().await;
+    assert_eq!(live(&scene).await, 0);
+}
+
+/// Fewer are no crowd: each ends at its time.
+pub async fn a_few_that_fall_silent_are_not_spared(scene: Scene) {
+    crowd(&scene, limits::CROWD - 1).await;
+    scene.pass(limits::SESSION_TTL).await;
+    scene.settle().await;
+    assert_eq!(live(&scene).await, 0);
+}
+
+/// A reaped agent that locks again is refused, for what it held and for anything else.
+pub async fn a_reaped_agent_gets_no_lock(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    ada.hold(&["a"]).await;
+    scene.pass(limits::SESSION_TTL - 1).await;
+    bob.beat().await;
+    scene.pass(1).await;
+    for path in ["a", "b"] {
+        refused!(ada.ask(locking(&[path])).await, Error::Stale { .. });
+    }
+    bob.hold(&["a"]).await;
+    let back = scene.agent("ada").await;
+    contended(back.try_lock(&["a"]).await);
+    refused!(ada.ask(locking(&["a"])).await, Error::Stale { .. });
 }

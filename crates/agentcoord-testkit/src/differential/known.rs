@@ -1,6 +1,6 @@
 //! What the generator remembers of earlier answers, so that later operations speak of things that exist.
 
-use agentcoord_core::agent::{Beat, Deregistered, Registered, Ticked};
+use agentcoord_core::agent::{Beat, Deregistered, Evicted, Registered, Ticked};
 use agentcoord_core::approval::{ApprovalRef, RequestApproval};
 use agentcoord_core::audit::Appended;
 use agentcoord_core::board::Posted;
@@ -81,6 +81,7 @@ pub(super) struct Asking {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) sessions: Recent<Id>,
+    pub(super) agents: Recent<String>,
     pub(super) grants: Recent<(Token, Option<Id>)>,
     pub(super) lock_requests: Recent<Asking>,
     pub(super) task_requests: Recent<Asking>,
@@ -115,6 +116,7 @@ fn session(call: &Call) -> Option<Id> {
 impl Teach for Registered {
     fn teach(self, _call: &Call, known: &mut Known) {
         known.sessions.push(self.session);
+        known.agents.push(self.agent);
         known.sessions.keep(8);
     }
 }
@@ -185,4 +187,4 @@ impl Teach for ApprovalRef {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Appended);
+teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Appended);

@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use agentcoord_core::agent::{Deregister, Heartbeat, ProcessIdentity, Register, SessionKind, Tick, UpdateAgent};
+use agentcoord_core::agent::{
+    Deregister, EvictAgent, Heartbeat, ProcessIdentity, Register, SessionKind, Tick, UpdateAgent,
+};
 use agentcoord_core::approval::{CancelApproval, CastVote, ConsumeApproval, RequestApproval, Verdict};
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage, ResolveThread, ThreadPriority, ThreadStatus};
@@ -261,6 +263,9 @@ impl Generator {
             14..15 => {
                 let actor = self.actor();
                 let reason = self.maybe(2, "done".to_owned());
+                if self.random.one_in(3) {
+                    return self.evict();
+                }
                 self.ask(actor, Deregister { reason })
             }
             15..19 => {
@@ -278,6 +283,20 @@ impl Generator {
                 self.ask(actor, AppendAudit { entry })
             }
         }
+    }
+
+    fn evict(&mut self) -> Asked {
+        let actor = match self.random.below(4) {
+            0 => self.actor(),
+            1 => Actor::System,
+            _ => self.human(),
+        };
+        let known = self.known.sessions.pick(&mut self.random);
+        let agent = self.known.agents.pick(&mut self.random);
+        let session = known.filter(|_| self.random.one_in(2));
+        let agent = session.is_none().then(|| self.typed(agent));
+        let audit = "{\"decision_type\":\"eviction\"}".to_owned();
+        self.ask(actor, EvictAgent { session, agent, reason: "it hangs".to_owned(), audit })
     }
 
     fn register(&mut self) -> Asked {

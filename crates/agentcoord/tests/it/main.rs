@@ -1,6 +1,20 @@
 //! The client library on real engines.
 #![allow(clippy::unwrap_used)]
 
+/// Runs a test on files and on a private Redis.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod files {
+            $(#[tokio::test] async fn $name() { super::$name(&super::Place::files()).await; })+
+        }
+        mod redis {
+            $(#[tokio::test] async fn $name() { super::$name(&super::Place::redis()).await; })+
+        }
+    };
+}
+
+mod child;
 mod engines;
+mod liveness;
 mod place;
 mod sessions;

@@ -11,18 +11,6 @@ use agentcoord::{Decision, Error};
 
 use crate::place::Place;
 
-/// Runs a test on files and on a private Redis.
-macro_rules! on_both_engines {
-    ($($name:ident),+ $(,)?) => {
-        mod files {
-            $(#[tokio::test] async fn $name() { super::$name(&super::Place::files()).await; })+
-        }
-        mod redis {
-            $(#[tokio::test] async fn $name() { super::$name(&super::Place::redis()).await; })+
-        }
-    };
-}
-
 on_both_engines!(
     lock_passes_from_one_session_to_the_next,
     dropped_wait_leaves_the_queue,

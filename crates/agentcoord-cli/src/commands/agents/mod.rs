@@ -1,6 +1,7 @@
 //! `agents`: who is here, and what a shell agent says about itself.
 
 mod deregister;
+mod evict;
 mod heartbeat;
 mod list;
 mod register;
@@ -35,6 +36,8 @@ super::commands! {
         Update(update),
         /// Leave: locks pass on, tasks return to their queue
         Deregister(deregister),
+        /// End an agent that hangs: for people
+        Evict(evict),
         /// One agent
         Show(show),
     }

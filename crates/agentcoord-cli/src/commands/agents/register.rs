@@ -1,6 +1,9 @@
 //! `agents register`: introduces a shell agent, or continues one of the same name and host session.
 
+use agentcoord::Error;
+use agentcoord::core::agent::ProcessIdentity;
 use agentcoord::core::ids::Id;
+use agentcoord::process::{self, Liveness};
 
 use super::show::{self, View};
 use crate::context::Context;
@@ -32,6 +35,9 @@ pub(crate) struct Args {
     /// What it works on
     #[arg(long, value_name = "TEXT")]
     working_on: Option<String>,
+    /// The process that the agent lives with, as in $PPID: when it ends, so does the session
+    #[arg(long, value_name = "PID")]
+    watch_pid: Option<u32>,
 }
 
 /// Registers.
@@ -43,8 +49,15 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     let mut body = shell_agent(&named.unwrap_or_else(made_up), &args.role);
     body.capabilities = args.capabilities;
     body.working_on = args.working_on;
+    body.process = args.watch_pid.map(watched).transpose()?;
     let caller = register(context.connection().await?, body).await?;
     show::of(context, &caller.agent).await
+}
+
+/// The process of a number. One that has ended would end the session at once.
+fn watched(pid: u32) -> Result<ProcessIdentity, CliError> {
+    let found = process::of(pid).filter(|found| process::is_alive(found) == Liveness::Alive);
+    Ok(found.ok_or_else(|| Error::invalid("watch-pid", pid.to_string(), "the number of a process that runs"))?)
 }
 
 /// A name that is easy to say; if it is taken the registry adds a number.
