@@ -2,6 +2,7 @@
 //!
 //! It depends on no crate of the workspace, so that it runs when they do not compile.
 
+mod bench;
 mod ci;
 mod command;
 mod docs;
@@ -9,6 +10,7 @@ mod lua;
 mod report;
 mod servers;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 mod verbs;
@@ -24,6 +26,10 @@ cargo xtask test [--setup] [ARG...]    the tests of the workspace; ARGs go to ca
 cargo xtask tidy                       the house rules
 cargo xtask lua                        syntax of the Lua scripts, where luac5.1 is installed
 cargo xtask docs [--check]             writes the generated pages under docs/, or checks that they are current
+cargo xtask bench [--rows PART] [--quick | --full] [--json] [--no-append-only] [--write-docs]
+                                       ours over the limits of the stores, as a table; --write-docs: docs/performance.md too
+cargo xtask soak differential [--operations N] [--seed S]
+                                       the differential test on both engines, a million operations each unless told
 cargo xtask servers DIR                unpacks Redis 8 and Valkey 8 under DIR (Debian and Ubuntu)";
 
 fn main() -> ExitCode {
@@ -52,6 +58,8 @@ fn run(arguments: &[String]) -> Result<()> {
         ("lua", []) => lua::run(),
         ("docs", []) => docs::write(),
         ("docs", ["--check"]) => docs::check(),
+        ("bench", rest) => bench::run(rest),
+        ("soak", rest) => soak::run(rest),
         ("servers", [directory]) => servers::run(directory.as_ref()),
         ("help" | "-h" | "--help", _) => {
             report::line(USAGE);

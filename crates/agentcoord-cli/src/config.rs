@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) colour: Colour,
     /// Nothing but the answer and errors.
     pub(crate) quiet: bool,
+    /// Never ask or wait for a person at this terminal.
+    pub(crate) no_input: bool,
     /// How much to log.
     pub(crate) verbose: u8,
     /// Every value with its origin, by key.
@@ -143,6 +145,7 @@ impl Settings {
                 _ => Colour::Auto,
             },
             quiet: global.quiet,
+            no_input: global.no_input,
             verbose: global.verbose,
             all,
         })
@@ -158,6 +161,7 @@ impl Settings {
             format: Format::of_flags(global),
             colour: global.color.unwrap_or_default(),
             quiet: global.quiet,
+            no_input: global.no_input,
             verbose: global.verbose,
             all: Vec::new(),
         }

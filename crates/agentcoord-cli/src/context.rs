@@ -1,7 +1,7 @@
 //! What a command works with: the settings, and the connection, which is opened when a command first needs it.
 
 use agentcoord::core::lock::LockPath;
-use agentcoord::{Connection, Serving, Store, Style};
+use agentcoord::{Connection, Error, Serving, Store, Style};
 use tokio::sync::OnceCell;
 
 use crate::config::Settings;
@@ -71,7 +71,11 @@ impl Context {
     /// # Errors
     /// `INVALID` for paths outside the worktree and for what is no path.
     pub(crate) fn lock_path(&self, word: &str) -> Result<LockPath, CliError> {
-        Ok(agentcoord::lock_path(&self.settings.root, &self.settings.cwd, word)?)
+        agentcoord::lock_path(&self.settings.root, &self.settings.cwd, word).map_err(|error| match error {
+            // What was typed, not what became of it on the way.
+            Error::Invalid { field, allowed, .. } => Error::invalid(field, word, allowed).into(),
+            error => error.into(),
+        })
     }
 
     /// Waits for something that a signal may end: then it is given up, withdrawn, and the command exits with 128 + n.

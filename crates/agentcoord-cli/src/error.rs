@@ -20,6 +20,8 @@ pub(crate) struct CliError {
     pub(crate) retryable: bool,
     /// Facts for programs.
     pub(crate) details: Value,
+    /// More about it for people, line by line; programs find it in the details.
+    pub(crate) notes: Box<[String]>,
     /// What to do next.
     pub(crate) next: Vec<Next>,
     /// How the process ends.
@@ -38,7 +40,15 @@ pub(crate) struct Next {
 impl CliError {
     /// A failure with a code of its own.
     pub(crate) fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: false, details: json!({}), next: Vec::new(), exit }
+        Self {
+            code,
+            message: message.into(),
+            retryable: false,
+            details: json!({}),
+            notes: Box::default(),
+            next: Vec::new(),
+            exit,
+        }
     }
 
     /// Input that is refused.
@@ -67,6 +77,12 @@ impl CliError {
     /// Says that asking again later may help.
     pub(crate) fn retryable(mut self) -> Self {
         self.retryable = true;
+        self
+    }
+
+    /// Adds lines for people.
+    pub(crate) fn notes(mut self, lines: Vec<String>) -> Self {
+        self.notes = lines.into();
         self
     }
 

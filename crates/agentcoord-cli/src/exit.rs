@@ -37,7 +37,6 @@ pub(crate) enum Exit {
     /// 5
     Refused,
     /// 6
-    #[allow(dead_code, reason = "the queue and the approvals answer with it")]
     Nothing,
     /// 7
     Unavailable,
@@ -48,7 +47,6 @@ pub(crate) enum Exit {
     /// 10
     OutcomeUnknown,
     /// 11
-    #[allow(dead_code, reason = "approvals answer with it")]
     Expired,
     /// The code of a command that was run, or one that the caller chose.
     Code(u8),

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 /// Variables that mark a shell as an agent's.
 ///
 /// Not `CLAUDECODE`, and nothing else that the terminals of editors carry: people type there.
-const MARKERS: &[&str] = &[
+pub(crate) const MARKERS: &[&str] = &[
     "AGENTCOORD_AGENT",
     "AGENTCOORD_SESSION",
     "CLAUDE_CODE_CHILD_SESSION",
@@ -25,7 +25,6 @@ const MARKERS: &[&str] = &[
 ///
 /// # Errors
 /// `HUMANS_ONLY` with the command that a person would type.
-#[allow(dead_code, reason = "the verbs for people call it")]
 pub(crate) fn people_only(verb: &str) -> Result<(), CliError> {
     let found: Vec<&str> = MARKERS.iter().copied().filter(|name| variable(name).is_some()).collect();
     if found.is_empty() {

@@ -62,7 +62,6 @@ pub(crate) fn host_key() -> String {
 }
 
 /// A person's name: `--by`, else the login name.
-#[allow(dead_code, reason = "the verbs for people call it")]
 pub(crate) fn human(by: Option<&str>) -> String {
     let login = || variable("LOGNAME").or_else(|| variable("USER"));
     let uid = || format!("uid-{}", rustix::process::getuid().as_raw());

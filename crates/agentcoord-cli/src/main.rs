@@ -12,9 +12,12 @@ mod error;
 mod exit;
 mod fence;
 mod identity;
+mod input;
 mod logging;
 mod output;
+mod principal;
 mod process;
+mod progress;
 mod reference;
 mod suggest;
 

@@ -27,7 +27,7 @@ pub(crate) fn markdown() -> String {
         out.push_str(row);
         out.push('\n');
     }
-    for command in root.get_subcommands() {
+    for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         describe(&mut out, command, "agentcoord", 2);
     }
     out

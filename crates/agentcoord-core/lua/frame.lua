@@ -189,8 +189,8 @@ local function commit(reply)
         end
     end
     if changed then
-        for at = FIRST_BLOB, #ARGV - 1, 2 do
-            redis.call('SET', stored('blob', ARGV[at]), ARGV[at + 1])
+        for at = FIRST_BLOB, #ARGUMENTS - 1, 2 do
+            redis.call('SET', stored('blob', ARGUMENTS[at]), ARGUMENTS[at + 1])
         end
     end
     call_many('ZADD', INDEX, entered)

@@ -2,9 +2,10 @@
 --
 -- Records are read once and changed in memory; frame.lua writes them at the end.
 
-local META, HOT, INDEX, EVENTS, ROOT = unpack(KEYS)
-local EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, BODY =
-    unpack(ARGV, 1, 12)
+-- What a call brings: its keys, and its arguments; from FIRST_BLOB on these are names and bytes of blobs.
+local META, HOT, INDEX, EVENTS, ROOT
+local EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, BODY
+local ARGUMENTS
 local FIRST_BLOB = 13
 
 -- The numbers of src/limits.rs; a test compares them.
@@ -37,12 +38,11 @@ local TABLES = {
 }
 local HOT_TABLES = {pulse = true, ring = true}
 
-local request = tonumber(REQUEST)
-local state, now, wall
-local touched, delta, wakes, settled = {}, {}, {}, 0
-local index_is_sound = false
+local request, state, now, wall
+local touched, delta, wakes, settled
+local index_is_sound
 -- Lock paths that have become free and whose waiters are still to be looked at, and how many this step may look at.
-local freed, turns = {}, WORK_PER_STEP
+local freed, turns
 
 -- What a table's records derive: entries(key, record, enter) and count(record, counts, sign). Filled by the rules.
 local derive = {}
@@ -50,6 +50,19 @@ local derive = {}
 local reap
 -- Passes on the freed lock paths. Set by the rules.
 local hand_over
+
+-- Begins a call. The library lives as long as the server: nothing of the call before may be left.
+local function enter(keys, arguments)
+    META, HOT, INDEX, EVENTS, ROOT = unpack(keys)
+    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, BODY =
+        unpack(arguments, 1, 12)
+    ARGUMENTS = arguments
+    request = tonumber(REQUEST)
+    state, now, wall = nil, nil, nil
+    touched, delta, wakes, settled = {}, {}, {}, 0
+    index_is_sound = false
+    freed, turns = {}, WORK_PER_STEP
+end
 
 -- A number as text. Lua itself prints 14 digits only.
 local function text(number)

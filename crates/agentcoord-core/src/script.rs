@@ -1,7 +1,12 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! A script is the text of `lua/prelude.lua`, `frame.lua`, `derive.lua`, `locks.lua`, `rules.lua` and `<noun>/<verb>.lua`, one after the
-//! other. It gets `KEYS` = meta, hot, index, events, root, and `ARGV` as the first lines of the prelude name them.
+//! All scripts together are one library of Redis functions: `lua/prelude.lua`, `frame.lua`, `derive.lua`, `locks.lua` and
+//! `rules.lua` once, then each `<noun>/<verb>.lua` as the body of a function. A library is compiled and its shared functions are made
+//! when it is loaded; with EVALSHA they were made anew in every call, which was half of a call's time. Its name carries a
+//! digest of its text, so that versions do not meet. A function gets the keys meta, hot, index, events, root, and the
+//! arguments as the first lines of the prelude name them.
+
+use std::sync::OnceLock;
 
 /// What a step can do with records, the same as `machine/step.rs`.
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
@@ -32,11 +37,10 @@ pub struct Script {
 }
 
 impl Script {
-    /// The script's whole text.
+    /// The name of the script's function in the [`library`].
     #[must_use]
-    pub fn source(&self) -> String {
-        let first_line = if self.allow_oom { "#!lua flags=allow-oom\n" } else { "#!lua\n" };
-        [first_line, PRELUDE, FRAME, DERIVE, LOCKS, RULES, self.body].concat()
+    pub fn function(&self) -> String {
+        format!("{}_{}", library().name, self.name.replace('/', "_"))
     }
 
     /// The script of a verb.
@@ -44,6 +48,37 @@ impl Script {
     pub fn of(verb: &str) -> Option<&'static Self> {
         ALL.iter().find(|script| script.name == verb)
     }
+}
+
+/// The library of all verbs.
+#[derive(Clone, Debug)]
+pub struct Library {
+    /// Its name; other text has another name.
+    pub name: String,
+    /// Its whole text, as FUNCTION LOAD takes it.
+    pub source: String,
+}
+
+/// The library, put together at the first use.
+#[must_use]
+pub fn library() -> &'static Library {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let bodies = ALL.iter().flat_map(|script| [script.name, script.body]);
+        let texts: String = [PRELUDE, FRAME, DERIVE, LOCKS, RULES].into_iter().chain(bodies).collect();
+        let name = format!("agentcoord_{}", &crate::op::sha256(texts.as_bytes())[..12]);
+        let mut source = [&format!("#!lua name={name}\n"), PRELUDE, FRAME, DERIVE, LOCKS, RULES].concat();
+        for script in ALL {
+            let function = format!("{name}_{}", script.name.replace('/', "_"));
+            let flags = if script.allow_oom { "'allow-oom'" } else { "" };
+            source.push_str(&format!(
+                "\nredis.register_function{{function_name = '{function}', flags = {{{flags}}}, \
+                 callback = function(keys, arguments)\nenter(keys, arguments)\n{}end}}\n",
+                script.body
+            ));
+        }
+        Library { name, source }
+    })
 }
 
 macro_rules! scripts {
@@ -277,14 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn scripts_are_ascii_and_begin_with_their_flags() {
+    fn every_script_is_a_function_with_its_flags() {
+        let source = &library().source;
+        assert!(source.is_ascii());
+        assert!(source.starts_with(&format!("#!lua name={}\n", library().name)));
         for script in ALL {
-            let source = script.source();
-            assert!(source.is_ascii(), "{}", script.name);
             let gives_back = ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "tick"];
             let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
-            assert_eq!(source.starts_with("#!lua flags=allow-oom\n"), expected, "{}", script.name);
-            assert!(expected || source.starts_with("#!lua\n"), "{}", script.name);
+            let flags = if expected { "flags = {'allow-oom'}" } else { "flags = {}" };
+            let registered = format!("{{function_name = '{}', {flags},", script.function());
+            assert_eq!(source.matches(&registered).count(), 1, "{}", script.name);
         }
     }
 
@@ -315,8 +352,8 @@ mod tests {
     /// A check of the text, not a parser: it knows declarations, and assignments that stand outside of braces.
     #[test]
     fn scripts_assign_to_declared_locals_only() {
-        for script in ALL {
-            let source = script.source();
+        {
+            let source = &library().source;
             let mut declared: BTreeSet<&str> = BTreeSet::new();
             let mut depth = 0i32;
             for line in source.lines().map(|l| l.split("--").next().unwrap_or_default()) {
@@ -329,7 +366,7 @@ mod tests {
                 }
                 if let Some(name) = statement.strip_prefix("function ") {
                     let (table, _) = name.split_once('.').unwrap_or_else(|| panic!("global function {name}"));
-                    assert!(declared.contains(table), "{}: {statement}", script.name);
+                    assert!(declared.contains(table), "{statement}");
                     declared.extend(identifiers(name));
                     continue;
                 }
@@ -340,11 +377,11 @@ mod tests {
                 let plain = target.split(", ").all(|t| t.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
                 if inside == 0 && plain {
                     for name in target.split(", ") {
-                        assert!(declared.contains(name), "{}: global {name} in `{statement}`", script.name);
+                        assert!(declared.contains(name), "global {name} in `{statement}`");
                     }
                 }
             }
-            assert_eq!(depth, 0, "{}: braces", script.name);
+            assert_eq!(depth, 0, "braces");
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The engine on Redis: a step is one script call, a read is one round trip.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use agentcoord_core::engine::{Engine, EngineKind};
 use agentcoord_core::ids::{Csn, Epoch};
 use agentcoord_core::op::{Actor, Call, decode};
 use agentcoord_core::record::{Event, State};
-use agentcoord_core::script::Script;
+use agentcoord_core::script::{Script, library};
 use agentcoord_core::table::{Entry, Range, Table};
 use agentcoord_core::time::{Clock, Reading};
 use agentcoord_core::{Error, Result};
@@ -24,14 +24,6 @@ pub struct RedisEngine {
     connection: Connection,
     keys: Keys,
     clock: Arc<dyn Clock>,
-    /// Scripts by verb, made when they are first used: hashing all of them would slow one-shot commands.
-    scripts: Mutex<HashMap<&'static str, Arc<Prepared>>>,
-}
-
-/// A script's text and the hash by which the server knows it.
-struct Prepared {
-    source: String,
-    hash: String,
 }
 
 impl std::fmt::Debug for RedisEngine {
@@ -54,7 +46,7 @@ impl RedisEngine {
     ) -> Result<Self> {
         let keys = Keys::new(namespace, &admission.generation)?;
         let connection = Connection::new(url, keys.clone(), admission, deadlines);
-        Ok(Self { connection, keys, clock, scripts: Mutex::default() })
+        Ok(Self { connection, keys, clock })
     }
 
     /// Connects and checks that the server is the one that `admission` describes.
@@ -65,27 +57,16 @@ impl RedisEngine {
         self.connection.admit().await.map_err(self.read_error())
     }
 
-    fn script(&self, verb: &str) -> Result<Arc<Prepared>> {
-        let script =
-            Script::of(verb).ok_or_else(|| Error::unavailable(format!("this version knows no verb {verb}")))?;
-        let mut scripts = self.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-        let prepared = scripts.entry(script.name).or_insert_with(|| {
-            let source = script.source();
-            let hash = redis::Script::new(&source).get_hash().to_owned();
-            Arc::new(Prepared { source, hash })
-        });
-        Ok(prepared.clone())
-    }
-
-    /// The script call of a step, by hash or with its text.
-    fn command(&self, name: &str, script: &str, call: &Call, reading: &Reading) -> Cmd {
+    /// The function call of a step.
+    fn command(&self, script: &Script, call: &Call) -> Cmd {
+        let reading = self.clock.read();
         let (actor, actor_name) = match &call.actor {
             Actor::Session(id) => ("session", id.as_str()),
             Actor::Human(name) => ("human", name.as_str()),
             Actor::System => ("system", ""),
         };
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(5).arg(&self.keys.of_script());
+        let mut command = redis::cmd("FCALL");
+        command.arg(script.function()).arg(5).arg(&self.keys.of_script());
         command.arg(call.epoch.0).arg(&self.connection.admission().instance);
         command.arg(call.client.as_str()).arg(call.request.0).arg(&call.digest).arg(actor).arg(actor_name);
         command.arg(&reading.boot_id).arg(reading.boot).arg(self.keys.wake_prefix()).arg(call.verb).arg(&call.body);
@@ -95,13 +76,15 @@ impl RedisEngine {
         command
     }
 
-    async fn run(&self, script: &Prepared, call: &Call) -> Result<Vec<u8>, Fault> {
-        let reading = self.clock.read();
-        let known = self.command("EVALSHA", &script.hash, call, &reading);
-        match self.connection.call::<Vec<u8>>(&known).await {
-            // The server has not seen this script since its start: it has run nothing yet.
-            Err(Fault::Server(reason)) if reason.starts_with("NOSCRIPT") => {
-                self.connection.call(&self.command("EVAL", &script.source, call, &reading)).await
+    async fn run(&self, script: &Script, call: &Call) -> Result<Vec<u8>, Fault> {
+        let command = self.command(script, call);
+        match self.connection.call::<Vec<u8>>(&command).await {
+            // The server does not know the library (any more): it has run nothing.
+            Err(Fault::Server(reason)) if reason.contains("Function not found") => {
+                let mut load = redis::cmd("FUNCTION");
+                load.arg("LOAD").arg("REPLACE").arg(&library().source);
+                self.connection.call::<String>(&load).await?;
+                self.connection.call(&command).await
             }
             answer => answer,
         }
@@ -168,7 +151,8 @@ impl Engine for RedisEngine {
     }
 
     async fn step(&self, call: Call) -> Result<Vec<u8>> {
-        let script = self.script(call.verb)?;
+        let script = Script::of(call.verb)
+            .ok_or_else(|| Error::unavailable(format!("this version knows no verb {}", call.verb)))?;
         let answer = self.run(&script, &call).await.map_err(|fault| fault.of_step(call.epoch, call.request))?;
         if answer.starts_with(FENCED) {
             let FencedAnswer { fenced } = decode(&answer, call.verb)?;

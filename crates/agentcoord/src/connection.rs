@@ -50,16 +50,16 @@ impl Connection {
     /// `Unavailable` when the engine that serves the workspace cannot be reached; `Refused` when it is not the one that
     /// `config.backend` demands; `Invalid` for a state directory that cannot be used.
     pub async fn open(config: Config, style: Style) -> Result<Self> {
-        let connection = Self::new(config, style)?;
+        let connection = Self::unopened(config, style)?;
         drop(connection.opened().await?);
         Ok(connection)
     }
 
-    /// A connection that opens its engine at the first use.
+    /// A connection that has not looked for the engine yet: to finish a switch in which no engine serves.
     ///
     /// # Errors
     /// `Invalid` for a state directory that cannot be used.
-    pub fn new(config: Config, style: Style) -> Result<Self> {
+    pub fn unopened(config: Config, style: Style) -> Result<Self> {
         let shared = Shared { requests: Requests::new(), withdrawals: Mutex::default(), withdrawn: Notify::new() };
         Ok(Self::with(Host::new(config, style)?, Arc::new(shared)))
     }

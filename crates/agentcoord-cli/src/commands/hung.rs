@@ -64,7 +64,8 @@ impl From<Suspect> for SuspectView {
 
 /// Suspects as a table.
 pub(crate) fn grid(items: &[SuspectView]) -> Grid {
-    let mut grid = Grid::new(["NAME", "VERDICT", "LOCKS", "TASKS", "EVIDENCE", "WORKING ON"]);
+    let header = ["NAME", "VERDICT", "LOCKS", "TASKS", "EVIDENCE", "WORKING ON"];
+    let mut grid = Grid::new(header).prose(["EVIDENCE", "WORKING ON"]);
     for item in items {
         let verdict = match item.verdict {
             Suspicion::Silent => "silent",

@@ -3,13 +3,22 @@
 //! A new command is a module and one line in the table below; a noun with verbs is a folder with a table of its own.
 
 pub(crate) mod agents;
+mod approvals;
+mod approve;
+mod audit;
+mod board;
 mod completions;
 mod config;
+mod demo;
+mod export;
 mod help;
 mod hung;
 pub(crate) mod locks;
+mod reject;
 mod run;
 mod status;
+mod store;
+pub(crate) mod tasks;
 mod version;
 
 /// Declares a set of commands: one line each, `Name(module)`.
@@ -42,6 +51,8 @@ macro_rules! commands {
 }
 use commands;
 
+use demo::agent as demo_agent;
+
 commands! {
     /// What to do.
     pub(crate) enum Command {
@@ -50,6 +61,20 @@ commands! {
         /// File locks: without a verb, who holds and waits for what
         #[command(alias = "lock")]
         Locks(locks),
+        /// Tasks: without a verb, what there is to do
+        #[command(alias = "task")]
+        Tasks(tasks),
+        /// The board: without a verb, its threads
+        Board(board),
+        /// Approvals: without a verb, what waits for a person
+        #[command(alias = "approval")]
+        Approvals(approvals),
+        /// Say yes to what an agent asked for; people only
+        Approve(approve),
+        /// Say no to what an agent asked for; people only
+        Reject(reject),
+        /// The audit log: without a verb, its newest entries
+        Audit(audit),
         /// Agents that hang, with evidence
         Hung(hung),
         /// Agents: without a verb, who is here
@@ -57,6 +82,15 @@ commands! {
         Agents(agents),
         /// Run a command as an agent that lives as long as the command
         Run(run),
+        /// Which engine serves the workspace, and where it keeps things
+        Store(store),
+        /// Write STATUS.md and BOARD.md
+        Export(export),
+        /// A small swarm at work, and the proof that nothing was lost
+        Demo(demo),
+        /// One agent of the demo
+        #[command(hide = true)]
+        DemoAgent(demo_agent),
         /// Settings, and where each comes from
         Config(config),
         /// Shell completions

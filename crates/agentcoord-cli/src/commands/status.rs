@@ -1,5 +1,6 @@
 //! `status`: who is here, what they hold and do, and what waits for a person; at most a screen.
 
+use agentcoord::Serving;
 use agentcoord::core::approval::{Approval, ApprovalStatus};
 use agentcoord::core::limits;
 use agentcoord::core::record::Counts;
@@ -24,6 +25,9 @@ pub(crate) struct View {
     tasks: Tasks,
     approvals: Approvals,
     hung: Vec<SuspectView>,
+    /// What serves, for people; the JSON has it in `meta`.
+    #[serde(skip)]
+    engine: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,11 +115,13 @@ impl Tasks {
 impl Render for View {
     fn table(&self, page: &mut Page) {
         // What waits for a person comes first, and everybody may keep the rest of the screen.
-        let mut rows = page.screen().saturating_sub(6);
+        let mut rows = page.screen().saturating_sub(8);
+        page.line(format!("engine  {}", self.engine));
+        page.gap();
         let pending = &self.approvals.pending;
         if !pending.is_empty() {
             page.toned(Tone::Warn, format!("{} waiting for a person   agentcoord approve ID", pending.len()));
-            let mut grid = Grid::new(["ID", "ACTION", "ASKED BY", "SINCE", "EXPIRES", "WHAT"]);
+            let mut grid = Grid::new(["ID", "ACTION", "ASKED BY", "SINCE", "EXPIRES", "WHAT"]).prose(["WHAT"]);
             for one in pending {
                 let cells = [
                     one.id.clone(),
@@ -164,6 +170,7 @@ pub(crate) async fn run(context: &Context, _: Args) -> Result<View, CliError> {
     let hung = store.agents().hung(limits::HUNG_THRESHOLD).await?;
     let pending = store.approvals().list(Some(ApprovalStatus::Pending)).await?;
     let (counts, _) = store.now().await?;
+    let serving = &context.connection().await?.opened().await?.serving;
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(View {
         locks: Locks { held: agents.iter().map(|a| a.locks).sum(), waiting: count(counts.lock_waiters) },
@@ -171,5 +178,15 @@ pub(crate) async fn run(context: &Context, _: Args) -> Result<View, CliError> {
         tasks: Tasks::of(&counts),
         approvals: Approvals { pending: pending.into_iter().map(Pending::from).collect() },
         hung: hung.into_iter().map(SuspectView::from).collect(),
+        engine: engine(serving),
     })
+}
+
+/// What serves, and whether that is second best.
+fn engine(serving: &Serving) -> String {
+    match (&serving.redis, serving.degraded) {
+        (Some(url), true) => format!("files, degraded: {url} was asked for"),
+        (Some(url), false) => format!("{} at {url}", serving.engine.word()),
+        (None, _) => format!("{} (no Redis configured)", serving.engine.word()),
+    }
 }

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use tabled::builder::Builder;
+use tabled::grid::util::string::get_line_width;
 use tabled::settings::peaker::PriorityMax;
 use tabled::settings::{Padding, Style, Width};
 
@@ -87,7 +88,6 @@ impl Page {
     }
 
     /// Several lines of foreign text, indented.
-    #[allow(dead_code, reason = "messages and descriptions are shown with it")]
     pub(crate) fn block(&mut self, foreign: &str, indent: usize) {
         for line in text::block(foreign).lines() {
             self.out.push_str(&" ".repeat(indent));
@@ -132,20 +132,10 @@ impl Page {
     pub(crate) fn grid(&mut self, grid: Grid, most: usize, more: &str) {
         let hidden = grid.rows.len().saturating_sub(most);
         let tones: Vec<Tone> = grid.rows.iter().take(most).map(|(tone, _)| *tone).collect();
-        let mut builder = Builder::default();
-        let columns: Vec<usize> = (0..grid.header.len())
-            .filter(|i| grid.rows.iter().take(most).any(|(_, cells)| cells.get(*i).is_some_and(|c| !c.is_empty())))
-            .collect();
-        if columns.is_empty() {
-            return;
-        }
-        builder.push_record(columns.iter().map(|i| grid.header[*i]));
-        for (_, cells) in grid.rows.iter().take(most) {
-            builder.push_record(columns.iter().map(|i| text::line(cells.get(*i).map_or("", String::as_str))));
-        }
-        let mut table = builder.build();
-        table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
-        table.with(Width::truncate(self.width + 2).suffix("…").priority(PriorityMax::right()));
+        let Some(rows) = grid.fit(most, self.width) else { return };
+        let mut table = Builder::from_iter(rows).build();
+        table.with(Style::empty()).with(Padding::new(0, GAP, 0, 0));
+        table.with(Width::truncate(self.width + GAP).suffix("…").priority(PriorityMax::right()));
         for (i, line) in table.to_string().lines().enumerate() {
             let code = if i == 0 { Some("1") } else { tones.get(i - 1).and_then(|tone| tone.code()) };
             self.painted(code, line.trim_end());
@@ -165,17 +155,144 @@ impl Page {
 #[derive(Debug)]
 pub(crate) struct Grid {
     header: Vec<&'static str>,
+    prose: Vec<&'static str>,
+    path: Option<&'static str>,
     rows: Vec<(Tone, Vec<String>)>,
 }
+
+/// Narrower than this no column of prose is made.
+const PROSE: usize = 12;
+/// Narrower than this no column of paths is made.
+const PATH: usize = 16;
+/// Blanks between columns.
+const GAP: usize = 2;
 
 impl Grid {
     /// A table with these columns.
     pub(crate) fn new<const N: usize>(header: [&'static str; N]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new() }
+        Self { header: header.to_vec(), prose: Vec::new(), path: None, rows: Vec::new() }
+    }
+
+    /// Names the columns that are cut first where the terminal is too narrow.
+    pub(crate) fn prose<const N: usize>(mut self, columns: [&'static str; N]) -> Self {
+        self.prose = columns.to_vec();
+        self
+    }
+
+    /// Names the column that is cut next, and from the left: the end of a path says most.
+    pub(crate) fn path(mut self, column: &'static str) -> Self {
+        self.path = Some(column);
+        self
     }
 
     /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, tone: Tone, cells: [String; N]) {
         self.rows.push((tone, cells.to_vec()));
+    }
+
+    /// The header and at most `most` rows, in the columns that have anything, cut to `width` as far as prose and paths
+    /// can give way. None when there is nothing to show.
+    fn fit(&self, most: usize, width: usize) -> Option<Vec<Vec<String>>> {
+        let shown = || self.rows.iter().take(most).map(|(_, cells)| cells);
+        let has_any = |i: &usize| shown().any(|cells| !cells[*i].is_empty());
+        let columns: Vec<usize> = (0..self.header.len()).filter(has_any).collect();
+        if columns.is_empty() {
+            return None;
+        }
+        let header = columns.iter().map(|i| self.header[*i].to_owned()).collect();
+        let cells = shown().map(|cells| columns.iter().map(|i| text::line(&cells[*i])).collect());
+        let mut rows: Vec<Vec<String>> = std::iter::once(header).chain(cells).collect();
+        let mut widths: Vec<usize> =
+            (0..columns.len()).map(|i| rows.iter().map(|row| get_line_width(&row[i])).max().unwrap_or(0)).collect();
+        let named = |names: &[&str]| -> Vec<usize> {
+            (0..columns.len()).filter(|i| names.contains(&self.header[columns[*i]])).collect()
+        };
+        let (prose, path) = (named(&self.prose), named(self.path.as_slice()));
+        let mut over = (widths.iter().sum::<usize>() + GAP * (columns.len() - 1)).saturating_sub(width);
+        for (group, least) in [(&prose, PROSE), (&path, PATH)] {
+            while over > 0
+                && let Some(widest) = group.iter().copied().max_by_key(|i| widths[*i])
+                && widths[widest] > least
+            {
+                widths[widest] -= 1;
+                over -= 1;
+            }
+        }
+        for row in &mut rows {
+            for i in &prose {
+                row[*i] = cut(&row[*i], widths[*i], false);
+            }
+            for i in &path {
+                row[*i] = cut(&row[*i], widths[*i], true);
+            }
+        }
+        Some(rows)
+    }
+}
+
+/// Text cut to a width, at its end or at its beginning.
+fn cut(text: &str, width: usize, keep_end: bool) -> String {
+    if get_line_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut chars: Vec<char> = text.chars().collect();
+    if keep_end {
+        chars.reverse();
+    }
+    let mut kept = String::new();
+    for c in chars {
+        kept.push(c);
+        if get_line_width(&kept) >= width {
+            kept.pop();
+            break;
+        }
+    }
+    if keep_end { std::iter::once('…').chain(kept.chars().rev()).collect() } else { kept + "…" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(width: usize) -> Page {
+        Page { out: String::new(), width, height: None, colour: false }
+    }
+
+    fn grid() -> Grid {
+        let mut grid = Grid::new(["PATH", "HOLDER", "EMPTY", "INTENT"]).prose(["INTENT"]).path("PATH");
+        let cells = ["src/long/module/implementation.rs", "brave-heron", "", "a long story that nobody needs"];
+        grid.row(Tone::Plain, cells.map(str::to_owned));
+        grid
+    }
+
+    #[test]
+    fn prose_gives_way_before_paths_and_paths_keep_their_end() {
+        let mut wide = page(62);
+        wide.grid(grid(), 9, "");
+        assert_eq!(
+            wide.finish().lines().last(),
+            Some("src/long/module/implementation.rs  brave-heron  a long story …")
+        );
+        let mut narrow = page(50);
+        narrow.grid(grid(), 9, "");
+        assert_eq!(narrow.finish().lines().last(), Some("…dule/implementation.rs  brave-heron  a long stor…"));
+    }
+
+    #[test]
+    fn every_line_fits_however_narrow_the_terminal_is() {
+        for width in 20..100 {
+            let mut page = page(width);
+            page.grid(grid(), 9, "");
+            let out = page.finish();
+            assert!(out.lines().all(|line| line.chars().count() <= width), "{width}:\n{out}");
+            assert!(!out.contains("EMPTY"));
+        }
+    }
+
+    #[test]
+    fn wide_characters_are_measured_as_they_are_shown() {
+        assert_eq!(cut("日本語のテキスト", 7, false), "日本語…");
+        assert_eq!(cut("日本語のテキスト", 7, true), "…キスト");
+        assert_eq!(cut("short", 7, true), "short");
     }
 }

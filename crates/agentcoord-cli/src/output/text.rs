@@ -45,6 +45,9 @@ pub(crate) fn shell(word: &str) -> String {
 /// An error with its ways on, for people.
 pub(crate) fn error(error: &CliError) -> String {
     let mut out = format!("error: {}\n", line(&error.message));
+    for note in &error.notes {
+        out.push_str(&format!("  {}\n", line(note)));
+    }
     let width = error.next.iter().map(|n| n.purpose.chars().count()).max().unwrap_or(0);
     for next in &error.next {
         out.push_str(&format!("  {:width$}   {}\n", line(&next.purpose), line(&next.command)));

@@ -46,7 +46,7 @@ impl Serialize for Stamp {
 /// `4m ago`, or `just now`.
 pub(crate) fn ago(at: Stamp) -> String {
     match Stamp::now().0.saturating_sub(at.0) {
-        ms if ms < 1_000 => "just now".to_owned(),
+        ms if ms < 10_000 => "just now".to_owned(),
         ms => format!("{} ago", duration::short(ms)),
     }
 }

@@ -86,3 +86,17 @@ fn redis_that_is_not_there_is_unavailable_and_not_replaced_by_files() {
     assert_eq!((said.exit, said.stdout.as_str()), (7, ""), "{}", said.stderr);
     assert!(!said.stderr.contains("s3cret"), "{}", said.stderr);
 }
+
+#[test]
+fn new_workspace_without_its_redis_works_on_files_and_says_so_once() {
+    let repository = Repository::new();
+    let terminal = repository.bare().flag("--redis-url").flag("redis://:s3cret@127.0.0.1:1/");
+    let said = terminal.run(&["--json", "status"]);
+    assert_eq!(said.exit, 0, "{}", said.stderr);
+    let envelope: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!((&envelope["meta"]["backend"], &envelope["meta"]["degraded"]), (&"files".into(), &true.into()));
+    let warnings: Vec<&str> = said.stderr.lines().collect();
+    assert!(warnings.len() == 1 && warnings[0].starts_with("warning: files serve this workspace"), "{}", said.stderr);
+    assert!(!said.stderr.contains("s3cret"), "{}", said.stderr);
+    assert_eq!(terminal.flag("-q").run(&["status"]).stderr, "");
+}

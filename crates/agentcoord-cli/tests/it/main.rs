@@ -1,13 +1,19 @@
 //! The real binary, as people and agents call it.
 #![allow(clippy::unwrap_used)]
 
+mod approvals;
 mod bad_input;
+mod board;
 mod configuration;
 mod contention;
 mod crowd;
+mod demo;
 mod escapes;
 mod formats;
 mod identity;
+mod readme;
 mod reference;
 mod running;
+mod store;
+mod tasks;
 mod terminal;

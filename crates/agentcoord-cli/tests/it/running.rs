@@ -34,9 +34,10 @@ fn run_exits_as_its_command_does() {
 #[test]
 fn run_releases_everything_on_sigterm() {
     let repository = Repository::new();
-    let terminal = repository.terminal();
+    // What flags say holds for the command as well.
+    let terminal = repository.bare().flag("--backend").flag("files");
     let binary = env!("CARGO_BIN_EXE_agentcoord");
-    let script = format!("{binary} --backend files locks acquire src/a.rs && exec sleep 600");
+    let script = format!("{binary} locks acquire src/a.rs && exec sleep 600");
     let mut running = terminal.start(&["run", "--name", "worker", "--", "sh", "-c", &script]);
     let mut lines = BufReader::new(running.child().stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().starts_with("locked src/a.rs"));
@@ -75,7 +76,7 @@ fn locks_run_without_an_agent_is_named_after_its_command() {
     let repository = Repository::new();
     let terminal = repository.terminal();
     let binary = env!("CARGO_BIN_EXE_agentcoord");
-    let said = terminal.run(&["locks", "run", "a", "--", binary, "--backend", "files", "--json", "locks"]);
+    let said = terminal.run(&["locks", "run", "a", "--", binary, "--json", "locks"]);
     assert_eq!(said.exit, 0, "{}", said.stderr);
     let locks: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
     assert_eq!(locks["data"]["items"][0]["holder"]["name"], "agentcoord");

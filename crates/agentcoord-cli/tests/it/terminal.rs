@@ -46,7 +46,7 @@ impl Repository {
 
     /// A terminal on the embedded engine.
     pub(crate) fn terminal(&self) -> Terminal {
-        self.bare().flag("--backend").flag("files")
+        self.bare().variable("AGENTCOORD_BACKEND", "files")
     }
 
     /// A terminal without any flags.

@@ -22,6 +22,8 @@ local needed = {
     {'xadd', EVENTS, '*', 'f', 'v'},
     {'xtrim', EVENTS, 'MINID', '0'},
     {'xrange', EVENTS, '-', '+'},
+    {'fcall', 'f', 1, META},
+    {'function', 'load', 't'},
     {'publish', WAKE_PREFIX .. 'k', 'm'},
 }
 local forbidden = {}

@@ -7,6 +7,9 @@ use agentcoord_core::memory::MemoryEngine;
 use agentcoord_testkit::clock::ManualClock;
 use agentcoord_testkit::{differential, harness};
 
+/// The verbs that exist; each must come to an outcome in every run.
+const VERBS: usize = 29;
+
 #[test]
 fn derived_rows_are_what_the_records_imply() {
     for seed in 1..=4 {
@@ -15,5 +18,6 @@ fn derived_rows_are_what_the_records_imply() {
         let run = differential::run(engine, clock, async || {}, seed, 2_500);
         let report = harness::block_on(run).unwrap_or_else(|difference| panic!("{difference}"));
         assert!(report.done * 2 > report.operations, "most operations should do something: {report:?}");
+        assert!(report.verbs.len() == VERBS && report.verbs.values().all(|done| *done > 0), "{report:?}");
     }
 }

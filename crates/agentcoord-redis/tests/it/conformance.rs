@@ -80,16 +80,13 @@ conformance!(RedisHarness);
 fn the_scripts_and_the_machine_are_one_meaning() {
     block_on(async {
         for (seed, variant) in (1..).zip(RedisHarness::variants()) {
-            let harness = RedisHarness::start(&variant).await;
-            let run = differential::run(
-                harness.engine(),
-                harness.clock(),
-                async || harness.clock_moved().await,
-                seed,
-                20_000,
-            );
-            let report = run.await.unwrap_or_else(|difference| panic!("{variant}: {difference}"));
-            assert!(report.done * 2 > report.operations, "most operations should do something: {report:?}");
+            for (seed, operations) in differential::sequences(seed) {
+                let harness = RedisHarness::start(&variant).await;
+                let moved = async || harness.clock_moved().await;
+                let run = differential::run(harness.engine(), harness.clock(), moved, seed, operations);
+                let report = run.await.unwrap_or_else(|difference| panic!("{variant}: {difference}"));
+                assert!(report.done * 2 > report.operations, "most operations should do something: {report:?}");
+            }
         }
     });
 }

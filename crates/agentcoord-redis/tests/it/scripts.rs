@@ -158,7 +158,7 @@ async fn a_server_that_forgets_its_scripts_is_sent_them_again() {
     let desk = Desk::found(&server).await;
     let (ann, _) = desk.register("ann").await;
     for path in ["a", "b", "c"] {
-        let () = server.run(&["SCRIPT", "FLUSH"]).await;
+        let () = server.run(&["FUNCTION", "FLUSH"]).await;
         assert!(matches!(desk.send(&ann, acquire(path)).await.unwrap(), Acquire::Granted(_)));
     }
 }

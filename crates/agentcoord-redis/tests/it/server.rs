@@ -81,7 +81,7 @@ impl Server {
         let stats: String = self.run(&["INFO", "commandstats"]).await;
         let count = |line: &str| -> Option<u64> {
             let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-            let ours = !name.starts_with("eval") && !["info", "hello", "client|setinfo"].contains(&name);
+            let ours = name != "fcall" && !["info", "hello", "client|setinfo"].contains(&name);
             ours.then(|| rest.split(',').next()?.parse().ok())?
         };
         stats.lines().filter_map(count).sum()

@@ -1,12 +1,12 @@
 //! What the generator remembers of earlier answers, so that later operations speak of things that exist.
 
 use agentcoord_core::agent::{Beat, Deregistered, Registered, Ticked};
-use agentcoord_core::approval::ApprovalRef;
+use agentcoord_core::approval::{ApprovalRef, RequestApproval};
 use agentcoord_core::audit::Appended;
 use agentcoord_core::board::Posted;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
-use agentcoord_core::op::{Answer, Call, decode};
+use agentcoord_core::op::{Actor, Answer, Call, Verb, decode};
 use agentcoord_core::task::{Claim, Created, TaskChanged, Withdrawn};
 
 use crate::random::Random;
@@ -89,7 +89,7 @@ pub(super) struct Known {
     pub(super) task_ids: Recent<Id>,
     pub(super) claims: Recent<Claimed>,
     pub(super) threads: Recent<String>,
-    pub(super) approvals: Recent<String>,
+    pub(super) approvals: Recent<(String, Actor)>,
     pub(super) digests: Recent<String>,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn learn<R: Teach + serde::de::DeserializeOwned>(bytes: &[u8], call: 
 
 fn session(call: &Call) -> Option<Id> {
     match &call.actor {
-        agentcoord_core::op::Actor::Session(id) => Some(id.clone()),
+        Actor::Session(id) => Some(id.clone()),
         _ => None,
     }
 }
@@ -124,6 +124,7 @@ impl Teach for Acquire {
         let ticket = match self {
             Self::Granted(grant) => {
                 known.grants.push((grant.token, session(call)));
+                known.grants.keep(12);
                 None
             }
             Self::Queued { ticket, .. } => Some(ticket),
@@ -143,6 +144,7 @@ impl Teach for Claim {
         let ticket = match self {
             Self::Claimed(claim) => {
                 known.claims.push(Claimed { key: claim.key, token: claim.token, session: session(call) });
+                known.claims.keep(12);
                 None
             }
             Self::Queued { ticket, .. } => Some(ticket),
@@ -172,8 +174,11 @@ impl Teach for Posted {
 }
 
 impl Teach for ApprovalRef {
-    fn teach(self, _call: &Call, known: &mut Known) {
-        known.approvals.push(self.key);
+    fn teach(self, call: &Call, known: &mut Known) {
+        if call.verb == RequestApproval::NAME {
+            known.approvals.push((self.key, call.actor.clone()));
+            known.approvals.keep(10);
+        }
     }
 }
 

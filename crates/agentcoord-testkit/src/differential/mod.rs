@@ -8,7 +8,7 @@ mod compare;
 mod known;
 mod operations;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -27,6 +27,30 @@ const WHOLE: usize = 2_500;
 /// Operations that a difference tells, the last of which is the one that showed it.
 const TOLD: usize = 25;
 
+/// Names the number of operations that a test of an engine runs, in sequences of at most [`SEQUENCE`].
+pub const OPERATIONS: &str = "AGENTCOORD_DIFFERENTIAL_OPERATIONS";
+/// Names the seed of the first sequence.
+pub const SEED: &str = "AGENTCOORD_DIFFERENTIAL_SEED";
+/// Operations in one sequence: comparing everything takes the longer the more there is.
+pub const SEQUENCE: usize = 20_000;
+
+/// The sequences that a test of an engine runs, as seed and operations: one of [`SEQUENCE`] operations from `seed`, or
+/// what [`OPERATIONS`] and [`SEED`] name.
+///
+/// # Panics
+/// When either is no number.
+#[must_use]
+pub fn sequences(seed: u64) -> Vec<(u64, usize)> {
+    let named = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    };
+    let operations = named(OPERATIONS).map_or(SEQUENCE, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let first = named(SEED).unwrap_or(seed);
+    let starts = (0..operations).step_by(SEQUENCE);
+    (first..).zip(starts).map(|(seed, start)| (seed, SEQUENCE.min(operations - start))).collect()
+}
+
 /// What a run without a difference did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -34,6 +58,8 @@ pub struct Report {
     pub operations: usize,
     /// Answers that were outcomes, not refusals; a low share means that the sequence tested little.
     pub done: usize,
+    /// How many of them each verb had.
+    pub verbs: BTreeMap<&'static str, usize>,
     /// The last commit sequence number.
     pub csn: u64,
     /// Records at the end.
@@ -82,7 +108,7 @@ where
     let mut generator = Generator::new(seed, engine.epoch());
     let mut comparison = Comparison::new(oracle, engine);
     let mut told = VecDeque::new();
-    let (mut sent, mut done) = (0, 0);
+    let (mut sent, mut verbs) = (0, BTreeMap::new());
     moved().await;
     while sent < operations {
         let next = generator.next();
@@ -109,9 +135,10 @@ where
             Next::Ask(asked) => {
                 sent += 1;
                 comparison.know(&asked.call);
+                let verb = asked.call.verb;
                 match ask_both(&comparison, *asked, &mut generator).await {
                     Ok(is_outcome) => {
-                        done += usize::from(is_outcome);
+                        *verbs.entry(verb).or_default() += usize::from(is_outcome);
                         comparison.step().await
                     }
                     Err(what) => Err(what),
@@ -132,7 +159,7 @@ where
         }
     }
     let (csn, records) = comparison.size();
-    Ok(Report { operations, done, csn, records })
+    Ok(Report { operations, done: verbs.values().sum(), verbs, csn, records })
 }
 
 /// Sends one operation to both and compares the answers. True when it was not refused.

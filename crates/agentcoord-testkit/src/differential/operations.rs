@@ -90,20 +90,20 @@ impl Generator {
     /// What happens next.
     pub(super) fn next(&mut self) -> Next {
         match self.random.below(1_000) {
-            0..120 => Next::Advance(self.random.number() % 400),
-            120..140 => Next::Advance(self.random.number() % 12_000),
-            140..144 => Next::Advance(self.random.number() % 90_000),
-            144..145 => {
+            0..120 => Next::Advance(self.random.number() % 200),
+            120..132 => Next::Advance(self.random.number() % 8_000),
+            132..135 => Next::Advance(self.random.number() % 90_000),
+            135..136 => {
                 // Everybody's session is over.
                 self.known.sessions.keep(2);
                 Next::Advance(self.random.number() % (30 * 3_600_000))
             }
-            145..149 => Next::SetWall(i64::try_from(self.random.number() % 7_200_000).unwrap_or(0) - 3_600_000),
-            149..152 => {
+            136..140 => Next::SetWall(i64::try_from(self.random.number() % 7_200_000).unwrap_or(0) - 3_600_000),
+            140..143 => {
                 let boot = self.random.below(2);
                 Next::Reboot(format!("boot-{boot}"), self.random.number() % 10_000_000)
             }
-            152..220 => match self.again() {
+            143..220 => match self.again() {
                 Some(asked) => Next::Ask(Box::new(asked)),
                 None => Next::Advance(1),
             },
@@ -521,7 +521,7 @@ impl Generator {
     }
 
     fn approvals(&mut self) -> Asked {
-        let known = self.known.approvals.pick(&mut self.random);
+        let (known, requester) = self.known.approvals.pick(&mut self.random).unzip();
         let approval = self.typed(known);
         match self.random.below(13) {
             0..4 => {
@@ -535,7 +535,7 @@ impl Generator {
                 };
                 body.quorum = 1 + u32::try_from(self.random.below(3)).unwrap_or(0);
                 body.rejections = 1 + u32::try_from(self.random.below(2)).unwrap_or(0);
-                body.expires_in = 1 + self.random.number() % 20_000;
+                body.expires_in = 1 + self.random.number() % 40_000;
                 let key = format!("key {}", self.random.below(6));
                 body.key = self.maybe(4, key);
                 body.payload = self.maybe(3, "{}".to_owned());
@@ -559,7 +559,10 @@ impl Generator {
                 self.ask(actor, body)
             }
             9..10 => {
-                let actor = self.actor();
+                let actor = match requester {
+                    Some(requester) if !self.random.one_in(4) => requester,
+                    _ => self.actor(),
+                };
                 self.ask(actor, CancelApproval { approval })
             }
             _ => {

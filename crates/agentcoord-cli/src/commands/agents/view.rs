@@ -103,7 +103,8 @@ fn count(number: u64) -> String {
 
 /// Agents as a table.
 pub(crate) fn grid(agents: &[AgentView]) -> Grid {
-    let mut grid = Grid::new(["NAME", "ROLE", "STATE", "LOCKS", "TASKS", "SEEN", "WORKING ON", "WAITS FOR"]);
+    let header = ["NAME", "ROLE", "STATE", "LOCKS", "TASKS", "SEEN", "WORKING ON", "WAITS FOR"];
+    let mut grid = Grid::new(header).prose(["WORKING ON", "WAITS FOR"]);
     for agent in agents {
         let doing = agent.working_on.clone().or_else(|| agent.status.clone()).unwrap_or_default();
         grid.row(

@@ -31,7 +31,7 @@ struct Item {
 
 impl Render for View {
     fn table(&self, page: &mut Page) {
-        let mut grid = Grid::new(["KEY", "VALUE", "FROM"]);
+        let mut grid = Grid::new(["KEY", "VALUE", "FROM"]).path("FROM");
         for item in &self.items {
             let value = item.value.clone().unwrap_or_else(|| "-".to_owned());
             let origin = if self.origin { item.origin.clone() } else { String::new() };

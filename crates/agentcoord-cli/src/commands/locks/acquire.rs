@@ -73,5 +73,5 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
         crate::logging::start(context.settings().verbose);
         context.interruptible(connection.acquire(&caller.actor, body)).await?
     };
-    granted(outcome, &args.paths).map(|grant| View { grant })
+    granted(context, outcome, &args.paths).await.map(|grant| View { grant })
 }

@@ -38,7 +38,7 @@ impl Render for View {
 }
 
 fn grid(items: &[LockView]) -> Grid {
-    let mut grid = Grid::new(["PATH", "HOLDER", "SINCE", "ENDS", "TOKEN", "WAITING", "INTENT"]);
+    let mut grid = Grid::new(["PATH", "HOLDER", "SINCE", "ENDS", "WAITING", "INTENT"]).prose(["INTENT"]).path("PATH");
     for lock in items {
         let names: Vec<&str> = lock.waiters.iter().map(|w| w.agent.name.as_str()).collect();
         let waiting = match &names[..] {
@@ -53,7 +53,6 @@ fn grid(items: &[LockView]) -> Grid {
                 lock.holder.as_ref().map_or("-", |who| &who.name).to_owned(),
                 lock.since.map(ago).unwrap_or_default(),
                 lock.deadline.map(|at| at.ahead()).unwrap_or_default(),
-                lock.token.map(|token| token.to_string()).unwrap_or_default(),
                 waiting,
                 lock.intent.clone().unwrap_or_default(),
             ],

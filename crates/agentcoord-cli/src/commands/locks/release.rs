@@ -71,8 +71,12 @@ impl Which {
 async fn not_held(store: &Store, path: &LockPath) -> Result<CliError, CliError> {
     let holder = store.locks().at(path).await?.holders.into_iter().next();
     let (owner, current) = holder.map(|lock| (lock.name, lock.token)).unzip();
+    let message = match &owner {
+        Some(owner) => format!("{path} is not yours: {owner} holds it"),
+        None => format!("{path} is not yours: nobody holds it"),
+    };
     let error = CliError::from(Error::Stale { noun: Noun::Lock, id: path.to_string(), owner, current });
-    Ok(error.next("what is locked", "agentcoord locks"))
+    Ok(CliError { message, ..error }.next("what is locked", "agentcoord locks"))
 }
 
 /// What was given back.

@@ -79,10 +79,13 @@ async fn hold(
 ) -> Result<Exit, CliError> {
     let connection = context.connection().await?;
     let actor = Actor::Session(client.session_id().clone());
-    let outcome = context.interruptible(connection.acquire(&actor, body)).await?;
-    let grant = granted(outcome, &args.paths)
-        .map_err(|error| CliError { exit: Exit::Code(args.conflict_exit_code), ..error })?;
+    // Caught from here on, so that a signal between the grant and the command's start reaches the command.
     let mut signals = Signals::of_forwarding()?;
+    let outcome = context.interruptible(connection.acquire(&actor, body)).await?;
+    let grant = granted(context, outcome, &args.paths).await.map_err(|error| match error.code {
+        "LOCK_HELD" => CliError { exit: Exit::Code(args.conflict_exit_code), ..error },
+        _ => error,
+    })?;
     let mut command = process::command(&args.command);
     command.current_dir(&context.settings().cwd).env("AGENTCOORD_FENCE", grant.token.to_string());
     let exit = process::supervise(command, &mut signals).await;

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(value_name = "PATH")]
     path: String,
     /// The token that acquire answered, or that `locks run` exports as AGENTCOORD_FENCE
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     token: u64,
 }
 

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use agentcoord::Error;
 use agentcoord::core::agent::Agent;
 use agentcoord::core::lock::{Acquire, Conflict, Grant, Lock, LockMode, LockPath, PathState, Waiter, Waits};
+use agentcoord::core::store::Backend;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::text::shell;
@@ -142,10 +144,13 @@ impl GrantView {
 
 /// The grant of an acquire, or the error that says who is in the way. `paths` are the user's own words: what the error
 /// proposes is typed in the same directory.
-pub(super) fn granted(outcome: Acquire, paths: &[String]) -> Result<GrantView, CliError> {
+pub(super) async fn granted(context: &Context, outcome: Acquire, paths: &[String]) -> Result<GrantView, CliError> {
     match outcome {
         Acquire::Granted(grant) => Ok(grant.into()),
-        Acquire::Contended { conflicts } => Err(contended(&conflicts, paths)),
+        Acquire::Contended { conflicts } => {
+            let agents = context.store().await?.agents().list(false).await?;
+            Err(contended(&conflicts, paths, &roles(agents)))
+        }
         Acquire::Deadlock { cycle } => Err(deadlock(&cycle, paths)),
         Acquire::Queued { .. } | Acquire::Lapsed { .. } => {
             let message = format!("{} could not be had within the time to wait", paths.join(", "));
@@ -165,14 +170,14 @@ fn deadlock(cycle: &[Waits], paths: &[String]) -> CliError {
         .next("who has it", show(paths))
 }
 
-fn contended(conflicts: &[Conflict], paths: &[String]) -> CliError {
+fn contended(conflicts: &[Conflict], paths: &[String], roles: &Roles) -> CliError {
     let lines: Vec<String> = conflicts.iter().map(sentence).collect();
     let details: Vec<_> = conflicts
         .iter()
         .map(|c| {
             json!({
                 "path": c.path,
-                "holder": {"id": c.agent, "name": c.name, "role": null},
+                "holder": Who::new(c.agent.clone(), c.name.clone(), roles),
                 "waiting": c.waiting,
                 "intent": c.intent,
                 "since": Stamp(c.since),
@@ -189,11 +194,13 @@ fn contended(conflicts: &[Conflict], paths: &[String]) -> CliError {
 
 fn sentence(conflict: &Conflict) -> String {
     let Conflict { path, name, agent, .. } = conflict;
-    let short = agent.get(..8).unwrap_or(agent);
     let intent = conflict.intent.as_ref().map(|why| format!(", \"{why}\"")).unwrap_or_default();
-    let verb = if conflict.waiting { "is waited for" } else { "is locked" };
+    let since = ago(Stamp(conflict.since));
+    if conflict.waiting {
+        return format!("{path} is waited for by {name} ({agent}{intent}), who asked {since}");
+    }
     let until = conflict.deadline_at.map(|at| format!(", ends {}", Stamp(at).ahead())).unwrap_or_default();
-    format!("{path} {verb} by {name} since {}{until} ({short}{intent})", ago(Stamp(conflict.since)))
+    format!("{path} is locked by {name} ({agent}{intent}), taken {since}{until}")
 }
 
 fn words(paths: &[String]) -> String {

@@ -1,0 +1,36 @@
+//! `store`: which engine serves the workspace, and the switch to the other one.
+
+mod show;
+mod switch;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Answer, IntoAnswer};
+
+/// `store` alone shows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+super::commands! {
+    /// What to do with the store.
+    enum Verb {
+        /// The engine, its epoch, and where it keeps things
+        Show(show),
+        /// Move the workspace to Redis or to files, with everything in it; nobody may be at work
+        Use(switch),
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Those of the verb.
+pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
+    match args.verb {
+        Some(verb) => verb.run(context).await,
+        None => Ok(show::run(context, show::Args).await?.into_answer()),
+    }
+}

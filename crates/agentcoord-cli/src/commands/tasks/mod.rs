@@ -1,0 +1,68 @@
+//! `tasks`: the queue. An agent claims, works, and says how it went.
+
+mod add;
+mod claim;
+mod done;
+mod extend;
+mod fail;
+mod held;
+mod import;
+mod list;
+mod progress;
+mod release;
+mod show;
+mod start;
+pub(crate) mod view;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Answer, IntoAnswer};
+
+/// `tasks` alone lists.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    list: list::Args,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+super::commands! {
+    /// What to do with tasks.
+    enum Verb {
+        /// Tasks, by state and then in the order they will be claimed
+        List(list),
+        /// Put a task into the queue
+        Add(add),
+        /// Put many tasks into the queue, from JSON lines
+        Import(import),
+        /// Take the best task, or a certain one
+        Claim(claim),
+        /// Say that work has begun
+        Start(start),
+        /// Say how far the work is
+        Progress(progress),
+        /// Move the deadline of the claim
+        Extend(extend),
+        /// Say that the task is done
+        Done(done),
+        /// Say that the task could not be done
+        Fail(fail),
+        /// Put a claimed task back to its place in the queue
+        Release(release),
+        /// One task with its long texts
+        Show(show),
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Those of the verb.
+pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
+    match args.verb {
+        Some(verb) => verb.run(context).await,
+        None => Ok(list::run(context, args.list).await?.into_answer()),
+    }
+}

@@ -1,0 +1,50 @@
+//! The limit on Redis: a connection of the same kind as ours, and the bare scripts of `xtask/bench/limits/`.
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client};
+
+use crate::Outcome;
+use crate::arguments::Arguments;
+
+/// What a script of about our size carries, so that the limit moves bytes too.
+const VALUE: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// A connection that knows one bare script.
+#[derive(Clone)]
+pub(crate) struct Bare {
+    connection: MultiplexedConnection,
+    hash: String,
+}
+
+impl Bare {
+    /// Connects to `--redis` and loads the script file that `--script` names.
+    pub(crate) async fn connect(arguments: &Arguments) -> Outcome<Self> {
+        let client = Client::open(arguments.text("redis")?)?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let source = std::fs::read_to_string(arguments.path("script")?)?;
+        let hash = redis::cmd("SCRIPT").arg("LOAD").arg(source).query_async(&mut connection).await?;
+        Ok(Self { connection, hash })
+    }
+
+    /// Runs the script once, on a key.
+    pub(crate) async fn run(&mut self, key: &str) -> Outcome<()> {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.hash).arg(1).arg(key).arg(VALUE);
+        Ok(command.query_async(&mut self.connection).await?)
+    }
+
+    /// How many commands the server has run for scripts so far.
+    pub(crate) async fn commands(&mut self) -> Outcome<u64> {
+        let info: String = redis::cmd("INFO").arg("commandstats").query_async(&mut self.connection).await?;
+        let counted = info.lines().filter_map(|line| {
+            let (name, facts) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            let calls = facts.strip_prefix("calls=")?.split(',').next()?.parse::<u64>().ok()?;
+            (!FROM_CLIENTS.contains(&name)).then_some(calls)
+        });
+        Ok(counted.sum())
+    }
+}
+
+/// What clients send themselves while commands are counted.
+const FROM_CLIENTS: [&str; 4] = ["evalsha", "eval", "info", "ping"];
