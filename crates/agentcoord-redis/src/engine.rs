@@ -153,7 +153,7 @@ impl Engine for RedisEngine {
     async fn step(&self, call: Call) -> Result<Vec<u8>> {
         let script = Script::of(call.verb)
             .ok_or_else(|| Error::unavailable(format!("this version knows no verb {}", call.verb)))?;
-        let answer = self.run(&script, &call).await.map_err(|fault| fault.of_step(call.epoch, call.request))?;
+        let answer = self.run(script, &call).await.map_err(|fault| fault.of_step(call.epoch, call.request))?;
         if answer.starts_with(FENCED) {
             let FencedAnswer { fenced } = decode(&answer, call.verb)?;
             return Err(fence(&fenced, &self.connection.admission().instance).of_step(call.epoch, call.request));
