@@ -60,8 +60,8 @@ pub async fn a_deadlock_of_many_is_found(scene: Scene) {
             agent.hold(&[&format!("{many}/{number}")]).await;
             agents.push(agent);
         }
-        for number in 0..many - 1 {
-            queued(agents[number].lock(&[&format!("{many}/{}", number + 1)]).await);
+        for (number, agent) in agents.iter().enumerate().take(many - 1) {
+            queued(agent.lock(&[&format!("{many}/{}", number + 1)]).await);
         }
         let cycle = circle(agents[many - 1].lock(&[&format!("{many}/0")]).await);
         let mut expected = vec![format!("{many}/{}", many - 1)];
