@@ -1,4 +1,5 @@
-//! `soak`: tests that become surer the longer they run, for as long as one likes. In release, on this machine's Redis.
+//! `soak`: tests that become surer the longer they run, for as long as one likes. With the checks of a debug build, on
+//! the server programs of the usual tests.
 
 use anyhow::{Context, Result, bail};
 
@@ -31,7 +32,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     for (package, test) in TESTS {
         report::stage(&format!("{package}: {operations} operations from seed {seed}"));
         let filter = format!("conformance::{test}");
-        let mut soak = command::cargo(&["test", "--release", "--package", package, "--test", "it", "--"]);
+        let mut soak = command::cargo(&["test", "--package", package, "--test", "it", "--"]);
         soak.args([&filter, "--exact", "--nocapture"]);
         command::run(soak.env(OPERATIONS, operations.to_string()).env(SEED, seed.to_string()))?;
     }

@@ -1,6 +1,7 @@
 //! Under which conditions is measured: the machine, who sits on which core, a private server, scratch directories, and
 //! the programs as they are released.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,10 @@ use serde_json::Value;
 use super::options::Options;
 use super::rows::{How, Row};
 use crate::{command, report, setup};
+
+/// The measured program and the command line, as cargo names them.
+const MEASURE: &str = "measure";
+const COMMAND: &str = "agentcoord";
 
 /// The core of the server, and of the client where the two differ.
 const CORES: [&str; 2] = ["0", "1"];
@@ -123,18 +128,25 @@ impl Workshop {
         let needs_program = rows.iter().any(|row| matches!(row.how, How::Program(..)));
         let needs_cli = rows.iter().any(|row| matches!(row.how, How::Cold(_)));
         report::stage("build");
-        let build = |wanted: bool, arguments: &[&str]| if wanted { executable(arguments).map(Some) } else { Ok(None) };
-        let measure = build(needs_program, &["--package", "agentcoord", "--bench", "measure"])?;
-        let agentcoord = build(needs_cli, &["--package", "agentcoord-cli", "--bin", "agentcoord"])?;
+        let mut targets = Vec::new();
+        if needs_program {
+            targets.extend(["--package", "agentcoord", "--bench", MEASURE]);
+        }
+        if needs_cli {
+            targets.extend(["--package", "agentcoord-cli", "--bin", COMMAND]);
+        }
+        // In one go: linking a release is the longest part, and goes on side by side.
+        let programs = executables(&targets)?;
+        let (measure, agentcoord) = (programs.get(MEASURE).cloned(), programs.get(COMMAND).cloned());
         Ok(Self { measure, agentcoord, scratch: command::root().join("target/bench") })
     }
 
     pub(super) fn measure(&self) -> &Path {
-        self.measure.as_deref().unwrap_or(Path::new("measure"))
+        self.measure.as_deref().unwrap_or(Path::new(MEASURE))
     }
 
     pub(super) fn agentcoord(&self) -> &Path {
-        self.agentcoord.as_deref().unwrap_or(Path::new("agentcoord"))
+        self.agentcoord.as_deref().unwrap_or(Path::new(COMMAND))
     }
 
     /// An empty directory for a row, on the disk that the repository lies on.
@@ -148,13 +160,14 @@ impl Workshop {
     }
 }
 
-/// Builds one program in release and returns where cargo put it.
-fn executable(target: &[&str]) -> Result<PathBuf> {
+/// Builds programs in release and returns where cargo put them, by name.
+fn executables(targets: &[&str]) -> Result<BTreeMap<String, PathBuf>> {
     let mut build = command::cargo(&["build", "--release", "--quiet", "--message-format", "json"]);
-    let messages = command::output(build.args(target).stderr(Stdio::inherit()))?;
+    let messages = command::output(build.args(targets).stderr(Stdio::inherit()))?;
     let made = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let path = made.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
-    path.with_context(|| format!("cargo made no program of {}", target.join(" ")))
+    let program =
+        |message: Value| Some((message["target"]["name"].as_str()?.to_owned(), message["executable"].as_str()?.into()));
+    Ok(made.filter_map(program).collect())
 }
 
 /// What a reader must know of the machine, and how busy it was.
