@@ -38,3 +38,19 @@ fn shell_agent_ends_with_its_host_process() {
     assert_ne!(refused.exit, 0);
     assert!(refused.stderr.contains("watch-pid"), "{}", refused.stderr);
 }
+
+#[test]
+fn person_revokes_a_lock_and_an_agents_shell_may_not() {
+    let repository = Repository::new();
+    let (ann, bob) = (repository.terminal().agent("ann"), repository.terminal().agent("bob"));
+    let token = ann.data(&["locks", "acquire", "src/"])["token"].take();
+    let refused = bob.run(&["locks", "revoke", "src/", "-m", "mine"]);
+    assert_eq!(refused.exit, 5, "{}", refused.stderr);
+    let person = repository.terminal();
+    let revoked = person.data(&["locks", "revoke", "src/", "-m", "it hangs", "--by", "eve"]);
+    assert_eq!(revoked["revoked"][0]["token"], token);
+    assert_eq!(revoked["revoked"][0]["holder"]["name"], "ann");
+    assert_eq!(person.data(&["audit"])["items"][0]["reason"], "it hangs");
+    bob.data(&["locks", "acquire", "src/a"]);
+    assert_eq!(person.run(&["locks", "revoke", "docs/", "-m", "nobody there"]).exit, 3);
+}

@@ -159,6 +159,8 @@ fn describe(
         SessionKind::Process => heartbeat_age > session.ttl / 3 * 2,
         SessionKind::Shell => false,
     };
+    // Between its calls a shell agent is nowhere: without anything in its hands there is nothing it could hang on.
+    let nowhere = session.kind == SessionKind::Shell && held.locks + held.tasks == 0;
     let state = if session.ended_at.is_some() || session.lives_until(beat, *spared) <= now {
         AgentState::Gone
     } else if silent {
@@ -167,7 +169,7 @@ fn describe(
         AgentState::Waiting
     } else if busy_for.is_some() {
         AgentState::Busy
-    } else if progress_age >= limits::HUNG_THRESHOLD {
+    } else if progress_age >= limits::HUNG_THRESHOLD && !nowhere {
         AgentState::Stuck
     } else if held.locks + held.tasks > 0 {
         AgentState::Active
@@ -268,7 +270,8 @@ fn suspect(agent: Agent, threshold: u64) -> Option<Suspect> {
         let evidence = format!("no heartbeat for {}", seconds(agent.heartbeat_age));
         return Some(Suspect { agent, verdict: Suspicion::Silent, evidence });
     }
-    let excused = agent.waiting_for.is_some() || agent.busy_for.is_some();
+    let nowhere = agent.kind == SessionKind::Shell && agent.locks + agent.tasks == 0;
+    let excused = nowhere || agent.waiting_for.is_some() || agent.busy_for.is_some();
     if excused || agent.progress_age < threshold {
         return None;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agentcoord::core::agent::AgentRegistry;
 use agentcoord::core::approval::{CastVote, Verdict};
-use agentcoord::core::lock::FileLocks;
+use agentcoord::core::lock::{FileLocks, RevokeLock};
 use agentcoord::core::op::Actor;
 use agentcoord::core::task::NewTask;
 use agentcoord::{Decision, Error};
@@ -18,6 +18,7 @@ on_both_engines!(
     closing_a_session_passes_its_lock_on,
     waiting_claim_gets_the_task_that_is_created,
     approval_blocks_until_a_person_votes,
+    revoked_lock_is_lost_and_passes_on,
 );
 
 async fn lock_passes_from_one_session_to_the_next(place: &Place) {
@@ -99,6 +100,21 @@ async fn approval_blocks_until_a_person_votes(place: &Place) {
     assert_eq!(decision.unwrap(), Decision::Approved);
     assert_eq!(approval.decision().await.unwrap(), Decision::ConsumedBefore);
     agent.close().await.unwrap();
+}
+
+async fn revoked_lock_is_lost_and_passes_on(place: &Place) {
+    let (one, two) = (place.session("one").await.unwrap(), place.session("two").await.unwrap());
+    let held = one.lock_file("a").await.unwrap();
+    let audit = agentcoord::audit::Entry::new("human:ada", "revocation", "lock on a", "it hangs").encode().unwrap();
+    let revoke = RevokeLock { path: held.paths()[0].clone(), audit };
+    let human = Actor::Human("ada".into());
+    let (taken, revoked) = tokio::join!(two.lock_file("a").into_future(), one.connection().run(&human, revoke));
+    assert_eq!(revoked.unwrap().grants[0].token, held.token());
+    held.lost().await;
+    assert!(matches!(held.release().await, Err(Error::Stale { .. })));
+    taken.unwrap().release().await.unwrap();
+    one.close().await.unwrap();
+    two.close().await.unwrap();
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod acquire;
 mod list;
 mod release;
 mod renew;
+mod revoke;
 mod run;
 mod show;
 mod verify;
@@ -34,6 +35,8 @@ super::commands! {
         Release(release),
         /// Move the deadline
         Renew(renew),
+        /// Take a file from whoever holds it; for people
+        Revoke(revoke),
         /// Run a command while holding files
         Run(run),
         /// Is this token still the one that protects the file? Exit 9: no
