@@ -3,6 +3,8 @@
 //! Only primary records travel. Index entries and counters are derived from them on arrival, so a carried state cannot
 //! bring a wrong index along.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -28,8 +30,8 @@ pub struct Snapshot {
 /// What is derived from records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Derived {
-    /// All index entries, in order.
-    pub entries: Vec<Entry>,
+    /// All index entries.
+    pub entries: BTreeSet<Entry>,
     /// All counters.
     pub counts: Counts,
 }
@@ -66,7 +68,9 @@ impl Derived {
     }
 
     fn add_record<T: Record>(&mut self, key: &str, record: &T) {
-        record.entries(key, &mut self.entries);
+        let mut entries = Vec::new();
+        record.entries(key, &mut entries);
+        self.entries.extend(entries);
         record.count(&mut self.counts, 1);
     }
 }
@@ -81,7 +85,6 @@ impl Snapshot {
         for (table, key, record) in &self.records {
             derived.add(*table, key, record)?;
         }
-        derived.entries.sort();
         self.state.counts = derived.counts.clone();
         let first = |index: &str| {
             let entry = derived.entries.iter().find(|e| e.parts().first() == Some(&index));

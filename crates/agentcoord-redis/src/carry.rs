@@ -63,7 +63,8 @@ pub async fn carry_in(
             }
             send::<()>(&connection, &pipe).await?;
         }
-        for page in derived.entries.chunks(PAGE) {
+        let entries: Vec<_> = derived.entries.into_iter().collect();
+        for page in entries.chunks(PAGE) {
             let members: Vec<(u8, &[u8])> = page.iter().map(|entry| (0, entry.0.as_slice())).collect();
             let mut pipe = redis::pipe();
             pipe.zadd_multiple(keys.index(), &members).ignore();

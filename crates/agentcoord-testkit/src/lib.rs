@@ -9,9 +9,9 @@
 pub mod actor;
 pub mod cases;
 pub mod clock;
+pub mod describe;
 pub mod differential;
 pub mod harness;
 mod list;
 pub mod random;
-pub mod rebuild;
 pub mod redis_server;

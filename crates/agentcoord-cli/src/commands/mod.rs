@@ -51,6 +51,41 @@ macro_rules! commands {
 }
 use commands;
 
+/// Declares a noun: its verbs as for [`commands`], of which `list` is meant when none is named.
+macro_rules! noun {
+    ($(#[$outer:meta])* enum $set:ident { $($verbs:tt)+ }) => {
+        $crate::commands::commands! {
+            $(#[$outer])*
+            enum $set { $($verbs)+ }
+        }
+
+        /// Without a verb, the list.
+        #[derive(Debug, clap::Args)]
+        #[command(args_conflicts_with_subcommands = true)]
+        pub(crate) struct Args {
+            #[command(flatten)]
+            list: list::Args,
+            #[command(subcommand)]
+            verb: Option<$set>,
+        }
+
+        /// Runs the verb.
+        ///
+        /// # Errors
+        /// Those of the verb.
+        pub(crate) async fn run(
+            context: &$crate::context::Context,
+            args: Args,
+        ) -> Result<Box<dyn $crate::output::Answer>, $crate::error::CliError> {
+            match args.verb {
+                Some(verb) => verb.run(context).await,
+                None => Ok($crate::output::IntoAnswer::into_answer(list::run(context, args.list).await?)),
+            }
+        }
+    };
+}
+use noun;
+
 use demo::agent as demo_agent;
 
 commands! {

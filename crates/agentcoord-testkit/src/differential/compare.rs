@@ -10,9 +10,10 @@ use agentcoord_core::ids::Csn;
 use agentcoord_core::memory::MemoryEngine;
 use agentcoord_core::op::{Call, decode};
 use agentcoord_core::record::{Event, Image, MessageRecord, State, ThreadRecord};
+use agentcoord_core::snapshot::Derived;
 use agentcoord_core::table::{Entry, Range, Table};
 
-use crate::rebuild::{Derived, describe};
+use crate::describe::describe;
 
 /// Entries, records or blobs asked for at once.
 const PAGE: usize = 500;

@@ -9,21 +9,7 @@ mod show;
 mod update;
 pub(crate) mod view;
 
-use crate::context::Context;
-use crate::error::CliError;
-use crate::output::{Answer, IntoAnswer};
-
-/// `agents` alone lists.
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    list: list::Args,
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
-
-super::commands! {
+super::noun! {
     /// What to do with agents.
     enum Verb {
         /// Who is here
@@ -40,16 +26,5 @@ super::commands! {
         Evict(evict),
         /// One agent
         Show(show),
-    }
-}
-
-/// Runs the verb.
-///
-/// # Errors
-/// Those of the verb.
-pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
-    match args.verb {
-        Some(verb) => verb.run(context).await,
-        None => Ok(list::run(context, args.list).await?.into_answer()),
     }
 }

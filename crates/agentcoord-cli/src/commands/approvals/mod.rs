@@ -8,21 +8,7 @@ mod view;
 pub(super) mod vote;
 mod wait;
 
-use crate::context::Context;
-use crate::error::CliError;
-use crate::output::{Answer, IntoAnswer};
-
-/// `approvals` alone lists.
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    list: list::Args,
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
-
-super::commands! {
+super::noun! {
     /// What to do with approvals.
     enum Verb {
         /// Approvals that wait for a person
@@ -35,16 +21,5 @@ super::commands! {
         Show(show),
         /// Call an own request off
         Cancel(cancel),
-    }
-}
-
-/// Runs the verb.
-///
-/// # Errors
-/// Those of the verb.
-pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
-    match args.verb {
-        Some(verb) => verb.run(context).await,
-        None => Ok(list::run(context, args.list).await?.into_answer()),
     }
 }

@@ -10,21 +10,7 @@ mod show;
 mod verify;
 mod view;
 
-use crate::context::Context;
-use crate::error::CliError;
-use crate::output::{Answer, IntoAnswer};
-
-/// `locks` alone lists.
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    list: list::Args,
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
-
-super::commands! {
+super::noun! {
     /// What to do with locks.
     enum Verb {
         /// Who holds and waits for what
@@ -43,16 +29,5 @@ super::commands! {
         Verify(verify),
         /// Who holds and waits for one file
         Show(show),
-    }
-}
-
-/// Runs the verb.
-///
-/// # Errors
-/// Those of the verb.
-pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
-    match args.verb {
-        Some(verb) => verb.run(context).await,
-        None => Ok(list::run(context, args.list).await?.into_answer()),
     }
 }

@@ -14,21 +14,7 @@ mod show;
 mod start;
 pub(crate) mod view;
 
-use crate::context::Context;
-use crate::error::CliError;
-use crate::output::{Answer, IntoAnswer};
-
-/// `tasks` alone lists.
-#[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    list: list::Args,
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
-
-super::commands! {
+super::noun! {
     /// What to do with tasks.
     enum Verb {
         /// Tasks, by state and then in the order they will be claimed
@@ -53,16 +39,5 @@ super::commands! {
         Release(release),
         /// One task with its long texts
         Show(show),
-    }
-}
-
-/// Runs the verb.
-///
-/// # Errors
-/// Those of the verb.
-pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
-    match args.verb {
-        Some(verb) => verb.run(context).await,
-        None => Ok(list::run(context, args.list).await?.into_answer()),
     }
 }
