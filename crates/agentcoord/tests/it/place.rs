@@ -1,7 +1,5 @@
 //! A workspace on its own: a scratch directory, and perhaps a private Redis.
 
-use std::sync::OnceLock;
-
 use agentcoord::{BackendChoice, CoordinationClient, SessionBuilder};
 use agentcoord_testkit::redis_server::RedisServer;
 
@@ -9,21 +7,29 @@ pub(crate) struct Place {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) redis_url: Option<String>,
     pub(crate) backend: BackendChoice,
+    /// Killed with the place; a static one would outlive the tests.
+    _server: Option<RedisServer>,
 }
 
 impl Place {
     pub(crate) fn files() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), redis_url: None, backend: BackendChoice::Files }
+        Self { dir: tempfile::tempdir().unwrap(), redis_url: None, backend: BackendChoice::Files, _server: None }
     }
 
-    /// A workspace of its own on the Redis that all tests of this binary share.
+    /// A workspace on a Redis of its own.
     pub(crate) fn redis() -> Self {
-        static SERVER: OnceLock<RedisServer> = OnceLock::new();
-        Self::on(&SERVER.get_or_init(RedisServer::start).url())
+        let server = RedisServer::start();
+        let url = server.url();
+        Self { _server: Some(server), ..Self::on(&url) }
     }
 
     pub(crate) fn on(url: &str) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), redis_url: Some(url.to_owned()), backend: BackendChoice::Auto }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            redis_url: Some(url.to_owned()),
+            backend: BackendChoice::Auto,
+            _server: None,
+        }
     }
 
     pub(crate) fn session(&self, name: &str) -> SessionBuilder {
