@@ -323,6 +323,34 @@ pub struct Suspect {
     pub evidence: String,
 }
 
+impl Suspect {
+    /// Whether an agent without heartbeat or without progress for `threshold` milliseconds is to be suspected, and why.
+    #[must_use]
+    pub fn of(agent: &Agent, threshold: u64) -> Option<Self> {
+        let suspect = |verdict, evidence| Some(Self { agent: agent.clone(), verdict, evidence });
+        let seconds = |ms: u64| format!("{} s", ms / 1_000);
+        let process = agent.kind == SessionKind::Process;
+        let quiet = matches!(agent.state, AgentState::Silent | AgentState::Gone) || agent.heartbeat_age >= threshold;
+        if process && quiet {
+            return suspect(Suspicion::Silent, format!("no heartbeat for {}", seconds(agent.heartbeat_age)));
+        }
+        // Between its calls a shell agent is nowhere: without anything in its hands there is nothing it could hang on.
+        let nowhere = !process && agent.locks + agent.tasks == 0;
+        let excused = nowhere || agent.waiting_for.is_some() || agent.busy_for.is_some();
+        if excused || agent.progress_age < threshold {
+            return None;
+        }
+        let still = seconds(agent.progress_age);
+        let evidence = if process {
+            let beat = seconds(agent.heartbeat_age);
+            format!("heartbeat {beat} ago, but no operation, update or declared job for {still}")
+        } else {
+            format!("no call for {still}")
+        };
+        suspect(Suspicion::Stuck, evidence)
+    }
+}
+
 /// The agent registry.
 #[async_trait]
 pub trait AgentRegistry: Send + Sync {

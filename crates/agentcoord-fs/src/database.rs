@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use agentcoord_core::{Error, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Fault;
@@ -57,6 +58,8 @@ fn open(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let set_up = || {
         let conn = Connection::open_with_flags(path, flags)?;
+        // One-shot commands are often alone: each would write the log back and delete it, for the next to make it anew.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         conn.busy_timeout(BUSY)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
         conn.execute_batch(

@@ -1,6 +1,7 @@
 //! `status`: who is here, what they hold and do, and what waits for a person; at most a screen.
 
 use agentcoord::Serving;
+use agentcoord::core::agent::Suspect;
 use agentcoord::core::approval::{Approval, ApprovalStatus};
 use agentcoord::core::limits;
 use agentcoord::core::record::Counts;
@@ -167,7 +168,7 @@ impl Render for View {
 pub(crate) async fn run(context: &Context, _: Args) -> Result<View, CliError> {
     let store = context.store().await?;
     let agents = store.agents().list(false).await?;
-    let hung = store.agents().hung(limits::HUNG_THRESHOLD).await?;
+    let hung: Vec<Suspect> = agents.iter().filter_map(|a| Suspect::of(a, limits::HUNG_THRESHOLD)).collect();
     let pending = store.approvals().list(Some(ApprovalStatus::Pending)).await?;
     let (counts, _) = store.now().await?;
     let serving = &context.connection().await?.opened().await?.serving;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Backend, CANDIDATES, Store};
 use crate::agent::{
     Agent, AgentRegistry, AgentState, Beat, Deregister, Deregistered, EvictAgent, Evicted, Heartbeat, Register,
-    Registered, SessionKind, Suspect, Suspicion, Tick, Ticked, UpdateAgent,
+    Registered, SessionKind, Suspect, Tick, Ticked, UpdateAgent,
 };
 use crate::error::{Error, Noun, Result};
 use crate::ids::{Id, IdPrefix};
@@ -254,34 +254,6 @@ impl AgentRegistry for Store {
 
     async fn hung(&self, threshold: u64) -> Result<Vec<Suspect>> {
         let agents = self.list(false).await?;
-        Ok(agents.into_iter().filter_map(|agent| suspect(agent, threshold)).collect())
+        Ok(agents.iter().filter_map(|agent| Suspect::of(agent, threshold)).collect())
     }
-}
-
-fn suspect(agent: Agent, threshold: u64) -> Option<Suspect> {
-    let seconds = |ms: u64| format!("{} s", ms / 1_000);
-    let silent = match agent.kind {
-        SessionKind::Process => {
-            matches!(agent.state, AgentState::Silent | AgentState::Gone) || agent.heartbeat_age >= threshold
-        }
-        SessionKind::Shell => false,
-    };
-    if silent {
-        let evidence = format!("no heartbeat for {}", seconds(agent.heartbeat_age));
-        return Some(Suspect { agent, verdict: Suspicion::Silent, evidence });
-    }
-    let nowhere = agent.kind == SessionKind::Shell && agent.locks + agent.tasks == 0;
-    let excused = nowhere || agent.waiting_for.is_some() || agent.busy_for.is_some();
-    if excused || agent.progress_age < threshold {
-        return None;
-    }
-    let evidence = match agent.kind {
-        SessionKind::Process => format!(
-            "heartbeat {} ago, but no operation, update or declared job for {}",
-            seconds(agent.heartbeat_age),
-            seconds(agent.progress_age)
-        ),
-        SessionKind::Shell => format!("no call for {}", seconds(agent.progress_age)),
-    };
-    Some(Suspect { agent, verdict: Suspicion::Stuck, evidence })
 }
