@@ -68,6 +68,11 @@ impl Waiting {
 }
 
 impl Interest {
+    /// Whether nobody else in this process waits for the same.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.news.topics().get(&self.topic).is_none_or(|waiting| waiting.listeners == 1)
+    }
+
     /// Resolves when there is news.
     pub(crate) async fn changed(&self) {
         self.notify.notified().await;

@@ -215,6 +215,13 @@ impl Connection {
         loop {
             let answer = self.run(actor, ConsumeApproval { approval: key.to_owned() }).await?;
             if answer.status != ApprovalStatus::Pending || deadline.is_some_and(|at| at <= Instant::now()) {
+                // The answer is the caller's, whatever becomes of the subscription: to hear more is of no harm.
+                if heard.is_some()
+                    && interest.is_alone()
+                    && let Ok(opened) = self.opened().await
+                {
+                    drop(opened.wakes.unsubscribe(&channel).await);
+                }
                 return Ok(answer);
             }
             let opened = self.opened().await?;

@@ -185,3 +185,24 @@ fn shell_blocks_are_known() {
         ["cargo run --release -p agentcoord-cli -- demo", "cargo xtask ci --setup", "docker compose up -d --wait"];
     assert_eq!(blocks("sh"), known);
 }
+
+#[test]
+fn toml_block_names_a_crate_that_is_here() {
+    let blocks = blocks("toml");
+    assert_eq!(blocks.len(), 1);
+    let manifest: toml::Table = blocks[0].parse().unwrap();
+    let path = manifest["dependencies"]["agentcoord"]["path"].as_str().unwrap();
+    let inside = path.strip_prefix("../agentcoord/").unwrap();
+    assert!(repository().join(inside).join("Cargo.toml").is_file(), "{path}");
+}
+
+#[test]
+fn redis_user_with_the_permissions_of_the_readme_can_do_everything() {
+    let readme = readme();
+    let rules = readme.split('`').find(|code| code.starts_with("~ac:")).expect("the permissions");
+    let server = RedisServer::start();
+    let user: Vec<&str> = ["ACL", "SETUSER", "ann", "on", ">secret"].into_iter().chain(rules.split(' ')).collect();
+    assert_eq!(server.command(&user).trim(), "+OK");
+    let url = server.url().replace("redis://", "redis://ann:secret@");
+    check(&[("AGENTCOORD_REDIS_URL", &url)]);
+}

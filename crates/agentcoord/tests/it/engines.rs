@@ -16,6 +16,11 @@ async fn engine(client: &CoordinationClient) -> EngineKind {
     client.connection().opened().await.unwrap().serving.engine
 }
 
+async fn first_audit_entry(client: &CoordinationClient) -> String {
+    let log = client.store().await.unwrap().read(0, 1).await.unwrap();
+    log.items[0].entry.clone()
+}
+
 #[tokio::test]
 async fn new_workspace_that_finds_redis_uses_it() {
     let server = RedisServer::start();
@@ -71,6 +76,7 @@ async fn restart_of_redis_begins_a_new_epoch_and_sessions_go_on() {
     let after = one.lock_file("b").await.unwrap();
     assert!(after.token() > before.token());
     assert!(one.connection().opened().await.unwrap().serving.epoch > epoch);
+    assert!(first_audit_entry(&one).await.contains("what it acknowledged last may be missing"));
     before.release().await.unwrap();
     after.release().await.unwrap();
     one.close().await.unwrap();
@@ -87,6 +93,7 @@ async fn tokens_do_not_go_back_when_redis_loses_everything() {
     let two = place.session("two").await.unwrap();
     let after = two.lock_file("a").await.unwrap();
     assert!(after.token() > before);
+    assert!(first_audit_entry(&two).await.contains("without the data of this workspace"));
     let refused = one.lock_file("c").await;
     assert!(matches!(refused, Err(Error::Stale { .. })), "the session went with the data: {refused:?}");
     after.release().await.unwrap();
