@@ -2,7 +2,7 @@
 //!
 //! All scripts together are one library of Redis functions: `lua/prelude.lua`, `frame.lua`, `derive.lua`, `locks.lua` and
 //! `rules.lua` once, then each `<noun>/<verb>.lua` as the body of a function. A library is compiled and its shared functions are made
-//! when it is loaded; with EVALSHA they were made anew in every call, which was half of a call's time. Its name carries a
+//! when it is loaded; with EVALSHA they were made anew in every call, which was a third of a call's time or more. Its name carries a
 //! digest of its text, so that versions do not meet. A function gets the keys meta, hot, index, events, root, and the
 //! arguments as the first lines of the prelude name them.
 
