@@ -195,6 +195,9 @@ local function get(kind, key)
     return copy(touch(kind, key).after)
 end
 
+-- A record to be changed and put back. What get returns is only read.
+local edit = get
+
 local function change(slot, record)
     local function account(side, sign)
         local rule = derive[slot.kind]
