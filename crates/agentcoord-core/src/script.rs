@@ -1,8 +1,8 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
 //! All scripts together are one library of Redis functions: `lua/prelude.lua`, `frame.lua`, `derive.lua`, `locks.lua`,
-//! `tasks.lua` and `rules.lua` once, then each `<noun>/<verb>.lua` as the body of a function. A library is compiled and its
-//! shared functions are made when it is loaded; with EVALSHA they were made anew in every call, which was a third of a
+//! `tasks.lua`, `dispatch.lua` and `rules.lua` once, then each `<noun>/<verb>.lua` as the body of a function. A library is
+//! compiled and its shared functions are made when it is loaded; with EVALSHA they were made anew in every call, which was a third of a
 //! call's time or more. Its name carries a digest of its text, so that versions do not meet. A function gets the keys
 //! meta, hot, index, events, root, and the arguments as the first lines of the prelude name them.
 
@@ -16,8 +16,10 @@ const FRAME: &str = include_str!("../lua/frame.lua");
 const DERIVE: &str = include_str!("../lua/derive.lua");
 /// Rules of locks, the same as `machine/lock/`.
 const LOCKS: &str = include_str!("../lua/locks.lua");
-/// Rules of tasks, the same as `machine/task/`.
+/// The life of a task, the same as `machine/task/mod.rs`.
 const TASKS: &str = include_str!("../lua/tasks.lua");
+/// Which claim gets which task, the same as `machine/task/dispatch.rs`.
+const DISPATCH: &str = include_str!("../lua/dispatch.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
 
@@ -67,9 +69,10 @@ pub fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let bodies = ALL.iter().flat_map(|script| [script.name, script.body]);
-        let texts: String = [PRELUDE, FRAME, DERIVE, LOCKS, TASKS, RULES].into_iter().chain(bodies).collect();
+        let texts: String = [PRELUDE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, RULES].into_iter().chain(bodies).collect();
         let name = format!("agentcoord_{}", &crate::op::sha256(texts.as_bytes())[..12]);
-        let mut source = [&format!("#!lua name={name}\n"), PRELUDE, FRAME, DERIVE, LOCKS, TASKS, RULES].concat();
+        let mut source =
+            [&format!("#!lua name={name}\n"), PRELUDE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, RULES].concat();
         for script in ALL {
             let function = format!("{name}_{}", script.name.replace('/', "_"));
             let flags = if script.allow_oom { "'allow-oom'" } else { "" };
@@ -292,7 +295,7 @@ mod tests {
 
     #[test]
     fn bodies_take_keys_and_arguments_by_name_only() {
-        for text in ALL.iter().map(|s| s.body).chain([DERIVE, LOCKS, TASKS, RULES]) {
+        for text in ALL.iter().map(|s| s.body).chain([DERIVE, LOCKS, TASKS, DISPATCH, RULES]) {
             for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
@@ -306,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_probe_asks_for_every_command_that_scripts_run() {
-        for text in [PRELUDE, FRAME, LOCKS, TASKS, RULES] {
+        for text in [PRELUDE, FRAME, LOCKS, TASKS, DISPATCH, RULES] {
             for call in ["redis.call('", "redis.pcall('", "ask('", "call_many('"] {
                 for (at, _) in text.match_indices(call) {
                     let command = identifiers(&text[at + call.len()..]).next().unwrap_or_default().to_lowercase();
