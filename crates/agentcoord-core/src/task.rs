@@ -429,6 +429,8 @@ pub struct Task {
     pub deadline_at: Option<WallMs>,
     /// The fencing token of the claim.
     pub token: Option<Token>,
+    /// The ticket of the claim: news of it go there.
+    pub ticket: Option<Ticket>,
     /// Who created it.
     pub created_by: String,
     /// When it was created.

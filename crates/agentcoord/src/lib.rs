@@ -35,6 +35,7 @@ mod news;
 mod requests;
 mod task;
 mod wait;
+mod worker;
 mod workspace;
 
 pub use agentcoord_core as core;
@@ -49,4 +50,5 @@ pub use decide::Switched;
 pub use host::{Opened, Serving, Style, machine_name};
 pub use lock::{FileLock, LockBuilder};
 pub use task::{ClaimBuilder, Task};
+pub use worker::{Failure, Worked, Worker};
 pub use workspace::{Workspace, lock_path};

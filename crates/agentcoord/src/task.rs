@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use agentcoord_core::Result;
 use agentcoord_core::ids::{IdPrefix, Token};
+use agentcoord_core::store::Backend;
 use agentcoord_core::task::{
     Claim, ClaimRef, ClaimTask, CompleteTask, CreateTasks, CreatedTask, ExtendTask, FailTask, NewTask, ProgressTask,
-    ReleaseTask, StartTask, TaskDetail, TaskQueue, TaskStatus,
+    ReleaseTask, StartTask, TaskDetail, TaskStatus,
 };
+use serde::de::DeserializeOwned;
 
 use crate::client::{CoordinationClient, Holder, Pending, millis};
+use crate::wait::{SAFETY, Withdrawal};
 
 impl CoordinationClient {
     /// Creates a task. See [`NewTask::titled`] for the defaults.
@@ -53,18 +56,6 @@ impl ClaimBuilder<'_> {
         self.body.lease = Some(millis(lease));
         self
     }
-
-    async fn claim(self) -> Result<Option<Task>> {
-        let client = self.client;
-        match client.connection.claim(&client.actor, self.body).await? {
-            Claim::Claimed(claim) => {
-                let store = client.store().await?;
-                let detail = store.show(&IdPrefix::parse("id", &claim.key)?).await?;
-                Ok(Some(Task { holder: client.holder(), claim, detail }))
-            }
-            Claim::Queued { .. } | Claim::Nothing { .. } | Claim::Lapsed { .. } => Ok(None),
-        }
-    }
 }
 
 impl<'a> IntoFuture for ClaimBuilder<'a> {
@@ -72,7 +63,15 @@ impl<'a> IntoFuture for ClaimBuilder<'a> {
     type IntoFuture = Pending<'a, Option<Task>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.claim())
+        Box::pin(async move { claim(&self.client.holder(), self.body).await })
+    }
+}
+
+/// Claims a task and reads it.
+pub(crate) async fn claim(holder: &Holder, body: ClaimTask) -> Result<Option<Task>> {
+    match holder.connection.claim(&holder.actor, body).await? {
+        Claim::Claimed(claim) => Task::read(holder.clone(), claim).await.map(Some),
+        Claim::Queued { .. } | Claim::Nothing { .. } | Claim::Lapsed { .. } => Ok(None),
     }
 }
 
@@ -85,6 +84,15 @@ pub struct Task {
 }
 
 impl Task {
+    /// The task of a claim. One that cannot be read goes back: nobody would work on it.
+    async fn read(holder: Holder, claim: ClaimRef) -> Result<Self> {
+        let claim = Claimed { holder, claim, is_kept: false };
+        let store = claim.holder.connection.store().await?;
+        let detail = store.tasks().show(&IdPrefix::parse("id", &claim.claim.key)?).await?;
+        let (holder, claim) = claim.keep();
+        Ok(Self { holder, claim, detail })
+    }
+
     /// The short id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -113,6 +121,82 @@ impl Task {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.claim.attempt
+    }
+
+    /// The payload as a value; `null` when the task has none.
+    ///
+    /// # Errors
+    /// When the payload is not what `T` expects.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.detail.payload.as_deref().unwrap_or("null"))
+    }
+
+    /// Resolves when the claim is over, or may be over: the task was cancelled, its lease has ended, somebody else has
+    /// it, or the session is lost.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn lost(&self) {
+        self.over(true).await;
+    }
+
+    /// As [`Task::lost`], without the first look at a claim that has just been made.
+    pub(crate) async fn lost_later(&self) {
+        self.over(false).await;
+    }
+
+    async fn over(&self, mut look: bool) {
+        let mut session = self.holder.lost.clone();
+        let ended = async { drop(session.wait_for(|lost| *lost).await) };
+        let taken = async {
+            let connection = &self.holder.connection;
+            let interest = self.detail.task.ticket.as_ref().map(|ticket| connection.news().listen(ticket.as_str()));
+            loop {
+                let left = if std::mem::replace(&mut look, true) { self.time_left().await } else { Ok(Some(SAFETY)) };
+                let pause = match left {
+                    Ok(None) => return,
+                    Ok(Some(left)) => left.min(SAFETY),
+                    // Whether the session outlives this is the session's to say.
+                    Err(_) => SAFETY,
+                };
+                let news = async {
+                    match &interest {
+                        Some(interest) => interest.changed().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = news => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            () = taken => {}
+        }
+    }
+
+    /// How long the claim lasts unless something happens to it; none: it is over.
+    async fn time_left(&self) -> Result<Option<Duration>> {
+        let connection = &self.holder.connection;
+        // Listened to before it is asked, so that nothing falls between the two.
+        connection.hear_tickets().await?;
+        let store = connection.store().await?;
+        let now = store.tasks().find(&IdPrefix::parse("id", &self.claim.key)?).await?;
+        if now.token != Some(self.claim.token) {
+            return Ok(None);
+        }
+        let Some(deadline) = now.deadline else { return Ok(Some(Duration::MAX)) };
+        let (_, clock) = store.now().await?;
+        let left = deadline.saturating_sub(clock.now);
+        // The lease clock counts whole milliseconds.
+        Ok((left > 0).then(|| Duration::from_millis(left + 1)))
+    }
+
+    /// Puts the task back without waiting for it: for whoever is dropped.
+    pub(crate) fn release_later(&self) {
+        release_later(&self.holder, &self.claim);
     }
 
     async fn change<V: agentcoord_core::op::Verb<Reply = agentcoord_core::task::TaskChanged>>(
@@ -156,6 +240,10 @@ impl Task {
     /// # Errors
     /// `Stale`, and then nothing was written.
     pub async fn complete(self, result: Option<String>) -> Result<()> {
+        self.completed(result).await
+    }
+
+    pub(crate) async fn completed(&self, result: Option<String>) -> Result<()> {
         let body = CompleteTask::new(self.key(), self.detail.task.id.clone(), self.token(), result);
         self.change(body).await.map(drop)
     }
@@ -165,7 +253,11 @@ impl Task {
     /// # Errors
     /// `Stale`, and then nothing was written.
     pub async fn fail(self, reason: impl Into<String> + Send, retry: bool) -> Result<TaskStatus> {
-        self.change(FailTask { key: self.key(), token: self.token(), reason: reason.into(), retry }).await
+        self.failed(reason.into(), retry).await
+    }
+
+    pub(crate) async fn failed(&self, reason: String, retry: bool) -> Result<TaskStatus> {
+        self.change(FailTask { key: self.key(), token: self.token(), reason, retry }).await
     }
 
     /// Puts the task back to its place in the queue.
@@ -173,6 +265,38 @@ impl Task {
     /// # Errors
     /// `Stale`, and then nothing was written.
     pub async fn release(self) -> Result<()> {
+        self.released().await
+    }
+
+    pub(crate) async fn released(&self) -> Result<()> {
         self.change(ReleaseTask { key: self.key(), token: self.token() }).await.map(drop)
     }
+}
+
+/// A claim that goes back unless somebody keeps it.
+#[derive(Debug)]
+struct Claimed {
+    holder: Holder,
+    claim: ClaimRef,
+    is_kept: bool,
+}
+
+impl Claimed {
+    fn keep(mut self) -> (Holder, ClaimRef) {
+        self.is_kept = true;
+        (self.holder.clone(), self.claim.clone())
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            release_later(&self.holder, &self.claim);
+        }
+    }
+}
+
+fn release_later(holder: &Holder, claim: &ClaimRef) {
+    let body = ReleaseTask { key: claim.key.clone(), token: claim.token };
+    holder.connection.withdraw_later(Withdrawal::Unclaim(holder.actor.as_ref().clone(), body));
 }

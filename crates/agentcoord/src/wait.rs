@@ -8,7 +8,7 @@ use agentcoord_core::engine::Channel;
 use agentcoord_core::ids::{RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, AcquireLock, ConfirmLock, LockPath, ReleaseLock, WithdrawLock};
 use agentcoord_core::op::{Actor, Verb};
-use agentcoord_core::task::{Claim, ClaimTask, ConfirmTask, WithdrawTask};
+use agentcoord_core::task::{Claim, ClaimTask, ConfirmTask, ReleaseTask, WithdrawTask};
 use agentcoord_core::{Error, Result};
 use tokio::time::Instant;
 
@@ -81,6 +81,7 @@ pub(crate) enum Withdrawal {
     Lock(Actor, WithdrawLock),
     Task(Actor, WithdrawTask),
     Release(Actor, Token),
+    Unclaim(Actor, ReleaseTask),
 }
 
 impl Withdrawal {
@@ -95,6 +96,11 @@ impl Withdrawal {
                     Err(error) => Err(error),
                 }
             }
+            Self::Unclaim(actor, body) => match connection.run(&actor, body).await {
+                // Already over: cancelled, expired, or ended with its session.
+                Ok(_) | Err(Error::Stale { .. }) => Ok(()),
+                Err(error) => Err(error),
+            },
         }
     }
 }

@@ -69,11 +69,7 @@ impl ApprovalWorkflow for Store {
 
     async fn show(&self, id: &IdPrefix) -> Result<ApprovalDetail> {
         let approval = ApprovalWorkflow::find(self, id).await?;
-        let id = approval.id.clone();
-        Ok(ApprovalDetail {
-            approval,
-            payload: self.text("approval", &id, "payload").await?,
-            diff: self.text("approval", &id, "diff").await?,
-        })
+        let [payload, diff] = self.texts("approval", &approval.id, ["payload", "diff"]).await?;
+        Ok(ApprovalDetail { approval, payload, diff })
     }
 }

@@ -20,7 +20,7 @@ use crate::engine::{Engine, EngineKind};
 use crate::error::{Error, Noun, Result};
 use crate::ids::{Id, IdPrefix, SHORT_ID};
 use crate::lock::FileLocks;
-use crate::op::{Call, Op, Verb, answer, decode};
+use crate::op::{Blob, Call, Op, Verb, answer, decode};
 use crate::record::Event;
 use crate::table::{Entry, Range, Record, index};
 use crate::task::TaskQueue;
@@ -156,11 +156,16 @@ impl Store {
         }
     }
 
-    /// A blob as text.
-    async fn text(&self, noun: &str, id: &Id, field: &str) -> Result<Option<String>> {
-        let name = crate::op::Blob::name(noun, id, field);
-        let bytes = self.engine.blobs(std::slice::from_ref(&name)).await?.pop().flatten();
-        bytes.map(|b| String::from_utf8(b).map_err(|e| Error::corrupt(name, e))).transpose()
+    /// Blobs of a record as texts, in the order asked.
+    async fn texts<const N: usize>(&self, noun: &str, id: &Id, fields: [&str; N]) -> Result<[Option<String>; N]> {
+        let names = fields.map(|field| Blob::name(noun, id, field));
+        let mut blobs = self.engine.blobs(&names).await?.into_iter();
+        let mut texts = [const { None }; N];
+        for (text, name) in texts.iter_mut().zip(names) {
+            let bytes = blobs.next().flatten();
+            *text = bytes.map(|b| String::from_utf8(b).map_err(|e| Error::corrupt(name, e))).transpose()?;
+        }
+        Ok(texts)
     }
 
     /// The record of a typed id: the short id or a longer form; for records with an `id` index also a shorter prefix.

@@ -33,6 +33,7 @@ fn task(key: String, record: TaskRecord, clock: &LeaseClock) -> Task {
         deadline: record.deadline,
         deadline_at: record.deadline.map(|at| clock.wall_at(at)),
         token: record.token,
+        ticket: record.ticket,
         created_by: record.created_by,
         created_at: record.created_at,
         completed_at: record.completed_at,
@@ -101,13 +102,8 @@ impl TaskQueue for Store {
 
     async fn show(&self, id: &IdPrefix) -> Result<TaskDetail> {
         let task = TaskQueue::find(self, id).await?;
-        let id = task.id.clone();
-        Ok(TaskDetail {
-            task,
-            description: self.text("task", &id, "description").await?,
-            payload: self.text("task", &id, "payload").await?,
-            result: self.text("task", &id, "result").await?,
-        })
+        let [description, payload, result] = self.texts("task", &task.id, ["description", "payload", "result"]).await?;
+        Ok(TaskDetail { task, description, payload, result })
     }
 
     async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>> {

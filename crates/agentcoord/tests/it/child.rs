@@ -77,7 +77,7 @@ fn say(answer: &str) {
     out.flush().unwrap();
 }
 
-/// By itself a small test; started by [`Process`], it obeys until its orders end.
+/// By itself a small test; started by [`Process`], it obeys until its orders end or it is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn locks_and_releases_as_it_is_told() {
     let value = |name| std::env::var(name).ok();
@@ -98,8 +98,9 @@ async fn locks_and_releases_as_it_is_told() {
     let session = session.await.unwrap();
     say("ready");
     let mut held = None;
-    for order in std::io::stdin().lines() {
-        match order.unwrap().split_once(' ') {
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        match line.split_once(' ') {
             Some(("lock", path)) => match session.lock_file(path).await {
                 Ok(lock) => {
                     held = Some(lock);
@@ -107,6 +108,14 @@ async fn locks_and_releases_as_it_is_told() {
                 }
                 Err(error) => say(&format!("{error:?}")),
             },
+            // Works until it is killed, and never gets anything done.
+            None if line == "work" => {
+                let begun = |task: std::sync::Arc<agentcoord::Task>| async move {
+                    say(task.id());
+                    std::future::pending::<Result<(), agentcoord::Failure>>().await
+                };
+                drop(session.worker(["none"; 0]).run(begun).await);
+            }
             _ => match held.take().unwrap().release().await {
                 Ok(()) => say("released"),
                 Err(error) => say(&format!("{error:?}")),

@@ -18,3 +18,4 @@ mod engines;
 mod liveness;
 mod place;
 mod sessions;
+mod worker;
