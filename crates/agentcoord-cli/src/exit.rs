@@ -14,8 +14,8 @@
 //! | 9 | stale: the lock, claim or session is no longer the caller's |
 //! | 10 | the outcome is unknown |
 //! | 11 | the approval expired or was cancelled |
-//! | 126, 127 | `run`: the command cannot be executed, or was not found |
-//! | 128 + n | ended by signal n (130 interrupt, 143 terminate); `run`: its command was |
+//! | 126, 127 | `run`, `tasks work`: the command cannot be executed, or was not found |
+//! | 128 + n | ended by signal n (130 interrupt, 143 terminate); `run`: its command was; `tasks work`: it was told to end |
 //!
 //! `run` and `locks run` otherwise exit with their command's code.
 

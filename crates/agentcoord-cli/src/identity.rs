@@ -1,6 +1,6 @@
 //! Who is calling: the agent and session in whose name a command acts.
 //!
-//! 1. A shell below `agentcoord run` acts as that session: `AGENTCOORD_SESSION` names it.
+//! 1. A shell below `agentcoord run` or `tasks work` acts as that session: `AGENTCOORD_SESSION` names it.
 //! 2. Otherwise `--as`, or `AGENTCOORD_AGENT`, names a shell agent. It is known by its name and the host session it
 //!    belongs to, so that two conversations under one name are two agents.
 //! 3. A name that nobody has is registered on the spot by verbs that begin something, and not found by all others.
@@ -89,8 +89,8 @@ pub(crate) async fn maybe(context: &Context, unknown: Unknown) -> Result<Option<
     let connection = context.connection().await?;
     let store = connection.store().await?;
     let named = context.settings().value("agent");
-    if let Some(agent) = parent_session(&store, named).await? {
-        return Ok(Some(Caller::of(agent)));
+    if let Some(caller) = parent_session(&store, named).await? {
+        return Ok(Some(caller));
     }
     let Some(name) = named else { return Ok(None) };
     let key = host_key();
@@ -138,22 +138,21 @@ pub(crate) async fn register(connection: &Connection, body: Register) -> Result<
     Ok(Caller::new(registered.session, registered.agent, registered.name))
 }
 
-/// The session of `agentcoord run` that this shell lives in, while it lives.
-async fn parent_session(store: &Store, named: Option<&str>) -> Result<Option<Agent>, CliError> {
+/// The session of `agentcoord run` or `tasks work` that this shell lives in.
+async fn parent_session(store: &Store, named: Option<&str>) -> Result<Option<Caller>, CliError> {
     let exported = variable("AGENTCOORD_SESSION").and_then(|text| text.parse::<Id>().ok());
     let (Some(session), Some(name)) = (exported, variable("AGENTCOORD_AGENT")) else { return Ok(None) };
     if named.is_some_and(|named| named != name) {
         return Ok(None);
     }
-    match store.agents().find(&name).await {
-        Ok(agent) if agent.session != session => Ok(None),
-        Ok(agent) if agent.state == AgentState::Gone => {
+    match store.session(&session).await? {
+        Some(record) if record.name != name => Ok(None),
+        Some(record) if record.ended_at.is_some() => {
             let id = session.to_string();
             Err(Error::Stale { noun: Noun::Session, id, owner: None, current: None }.into())
         }
-        Ok(agent) => Ok(Some(agent)),
-        Err(Error::NotFound { .. } | Error::Ambiguous { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
+        Some(record) => Ok(Some(Caller::new(session, record.agent, record.name))),
+        None => Ok(None),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command that `run` and `locks run` start: its environment, its signals, its exit code.
+//! The command that `run`, `locks run` and `tasks work` start: its environment, its signals, its exit code.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
@@ -50,7 +50,8 @@ impl Signals {
         u8::try_from(self.wait().await.as_raw()).unwrap_or(0)
     }
 
-    async fn wait(&mut self) -> Number {
+    /// The next signal.
+    pub(crate) async fn wait(&mut self) -> Number {
         std::future::poll_fn(|cx| {
             for (number, stream) in &mut self.all {
                 if stream.poll_recv(cx).is_ready() {
@@ -115,7 +116,8 @@ fn terminal_sends(number: Number) -> bool {
     from_keys && tcgetpgrp(std::io::stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-fn exit_of(status: ExitStatus) -> Exit {
+/// The exit code of a shell for how a command has ended.
+pub(crate) fn exit_of(status: ExitStatus) -> Exit {
     let byte = |n: i32| u8::try_from(n).unwrap_or(1);
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(byte(code)),

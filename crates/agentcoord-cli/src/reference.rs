@@ -47,6 +47,9 @@ fn describe(out: &mut String, command: &Command, parent: &str, level: usize) {
     for arg in own {
         argument(out, arg);
     }
+    if let Some(more) = command.get_after_help() {
+        append(out, format_args!("\n{more}\n"));
+    }
     for verb in command.get_subcommands() {
         describe(out, verb, &name, level + 1);
     }

@@ -77,18 +77,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     }
     let client = session.on(connection.clone()).await?;
     let mut command = process::command(&args.command);
-    command
-        .current_dir(&context.settings().cwd)
-        .env("AGENTCOORD_AGENT", client.name())
-        .env("AGENTCOORD_SESSION", client.session_id().as_str())
-        .env("AGENTCOORD_NAMESPACE", connection.namespace())
-        .env("AGENTCOORD_STATE_DIR", &context.settings().state_dir);
-    // What flags said about the engine holds for the command as well.
-    for (key, name) in [("redis_url", "AGENTCOORD_REDIS_URL"), ("backend", "AGENTCOORD_BACKEND")] {
-        if let Some(value) = context.settings().value(key) {
-            command.env(name, value);
-        }
-    }
+    command.current_dir(&context.settings().cwd).envs(surroundings(context, &client));
     let exit = process::supervise(command, &mut signals).await;
     if client.is_lost() {
         output::complain("warning: the agent's session ended before the command: what it held may have passed on\n");
@@ -97,4 +86,20 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
         output::complain(&format!("warning: what the agent held ends with its session, because {error}\n"));
     }
     Ok(View::ended(exit))
+}
+
+/// The environment in which a command acts as this session.
+pub(crate) fn surroundings(context: &Context, client: &CoordinationClient) -> Vec<(&'static str, String)> {
+    let settings = context.settings();
+    let mut variables = vec![
+        ("AGENTCOORD_AGENT", client.name().to_owned()),
+        ("AGENTCOORD_SESSION", client.session_id().to_string()),
+        ("AGENTCOORD_NAMESPACE", client.connection().namespace().to_owned()),
+        ("AGENTCOORD_STATE_DIR", settings.state_dir.display().to_string()),
+    ];
+    // What flags said about the engine holds for the command as well.
+    for (key, name) in [("redis_url", "AGENTCOORD_REDIS_URL"), ("backend", "AGENTCOORD_BACKEND")] {
+        variables.extend(settings.value(key).map(|value| (name, value.to_owned())));
+    }
+    variables
 }

@@ -198,6 +198,11 @@ pub(crate) fn complain(text: &str) {
     drop(std::io::stderr().lock().write_all(text.as_bytes()));
 }
 
+/// Passes on what a command wrote to stderr, as it is.
+pub(crate) fn relay(bytes: &[u8]) {
+    drop(std::io::stderr().lock().write_all(bytes));
+}
+
 /// True when a person watches stderr.
 pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()

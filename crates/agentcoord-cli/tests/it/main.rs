@@ -18,3 +18,4 @@ mod running;
 mod store;
 mod tasks;
 mod terminal;
+mod working;

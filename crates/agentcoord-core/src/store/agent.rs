@@ -101,6 +101,11 @@ impl Store {
         Ok((best < agents.len()).then(|| agents.swap_remove(best)))
     }
 
+    /// A session, live or ended.
+    pub async fn session(&self, id: &Id) -> Result<Option<SessionRecord>> {
+        self.get(id.as_str()).await
+    }
+
     /// Live sessions that are bound to a process.
     pub async fn bound_sessions(&self) -> Result<Vec<(Id, SessionRecord)>> {
         let ids: Vec<String> =

@@ -13,6 +13,7 @@ mod release;
 mod show;
 mod start;
 pub(crate) mod view;
+mod work;
 
 super::noun! {
     /// What to do with tasks.
@@ -39,5 +40,7 @@ super::noun! {
         Release(release),
         /// One task with its long texts
         Show(show),
+        /// Run a command for each task, until it is told to stop
+        Work(work),
     }
 }
