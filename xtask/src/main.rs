@@ -30,6 +30,10 @@ cargo xtask bench [--rows PART] [--quick | --full] [--json] [--no-append-only] [
                                        ours over the limits of the stores, as a table; --write-docs: docs/performance.md too
 cargo xtask soak differential [--operations N] [--seed S]
                                        the differential test on both engines, a million operations each unless told
+cargo xtask soak locks [--seconds N] [--processes N] [--seed S]
+                                       processes that race for locks, some killed by -9; their histories are judged
+cargo xtask soak tasks [--tasks N] [--processes N] [--seed S]
+                                       workers that are killed by -9; every task is done once, histories are judged
 cargo xtask servers DIR                unpacks Redis 8 and Valkey 8 under DIR (Debian and Ubuntu)";
 
 fn main() -> ExitCode {

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod describe;
 pub mod differential;
 pub mod harness;
+pub mod history;
 mod list;
 pub mod random;
 pub mod redis_server;

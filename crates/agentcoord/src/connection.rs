@@ -8,7 +8,7 @@ use agentcoord_core::error::BoxError;
 use agentcoord_core::ids::{Id, RequestNo};
 use agentcoord_core::op::{Actor, Call, Op, Verb, answer};
 use agentcoord_core::{Error, Result, Store};
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::config::Config;
 use crate::host::{Host, Opened, Style};
@@ -41,6 +41,19 @@ struct Shared {
     requests: Requests,
     withdrawals: Mutex<Vec<Withdrawal>>,
     withdrawn: Notify,
+    /// Withdrawals that are not over yet.
+    outstanding: watch::Sender<usize>,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self {
+            requests: Requests::new(),
+            withdrawals: Mutex::default(),
+            withdrawn: Notify::new(),
+            outstanding: watch::Sender::new(0),
+        }
+    }
 }
 
 impl Connection {
@@ -60,8 +73,7 @@ impl Connection {
     /// # Errors
     /// `Invalid` for a state directory that cannot be used.
     pub fn unopened(config: Config, style: Style) -> Result<Self> {
-        let shared = Shared { requests: Requests::new(), withdrawals: Mutex::default(), withdrawn: Notify::new() };
-        Ok(Self::with(Host::new(config, style)?, Arc::new(shared)))
+        Ok(Self::with(Host::new(config, style)?, Arc::new(Shared::new())))
     }
 
     /// A connection of the same client for another runtime: same numbers, own link to the engine.
@@ -82,8 +94,7 @@ impl Connection {
 
     /// Another client of the same workspace, with a link of its own.
     pub(crate) fn stranger(&self) -> Self {
-        let shared = Shared { requests: Requests::new(), withdrawals: Mutex::default(), withdrawn: Notify::new() };
-        Self::with(self.inner.host.clone(), Arc::new(shared))
+        Self::with(self.inner.host.clone(), Arc::new(Shared::new()))
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -224,6 +235,7 @@ impl Connection {
 
     /// Hands over what a dropped future or guard has left behind. Never blocks.
     pub(crate) fn withdraw_later(&self, withdrawal: Withdrawal) {
+        self.inner.shared.outstanding.send_modify(|n| *n += 1);
         self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).push(withdrawal);
         self.inner.shared.withdrawn.notify_one();
     }
@@ -241,7 +253,20 @@ impl Connection {
         loop {
             let next = self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(withdrawal) = next else { return Ok(()) };
-            withdrawal.run(self).await?;
+            let outcome = withdrawal.run(self).await;
+            self.inner.shared.outstanding.send_modify(|n| *n -= 1);
+            if outcome.is_err() {
+                // The others have their turn, but not before whatever else is to be done.
+                self.inner.shared.withdrawn.notify_one();
+                return outcome;
+            }
         }
+    }
+
+    /// Resolves when nothing that was dropped is still to be withdrawn.
+    pub(crate) async fn all_withdrawn(&self) {
+        let mut outstanding = self.inner.shared.outstanding.subscribe();
+        // It fails only without a sender, and this connection has one.
+        drop(outstanding.wait_for(|n| *n == 0).await);
     }
 }

@@ -93,6 +93,12 @@ impl LockBuilder<'_> {
         body.lane = self.lane;
         body.mode = self.mode;
         let first = body.paths.first().map(ToString::to_string).unwrap_or_default();
+        // A guard or future that was dropped may hold the same paths for a moment more: the lane would be answered that
+        // very grant, and lose it.
+        tokio::select! {
+            () = client.connection.all_withdrawn() => {}
+            () = client.lost() => {}
+        }
         // The deadline counts from before the request is sent: we never believe longer than the engine does.
         let sent = Instant::now();
         match client.connection.acquire(&client.actor, body).await? {

@@ -2,4 +2,5 @@
 
 mod cases;
 mod differential;
+mod history;
 mod redis_server;

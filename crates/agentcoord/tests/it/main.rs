@@ -17,5 +17,6 @@ mod child;
 mod engines;
 mod liveness;
 mod place;
+mod races;
 mod sessions;
 mod worker;

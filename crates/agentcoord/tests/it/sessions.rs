@@ -15,6 +15,7 @@ on_both_engines!(
     lock_passes_from_one_session_to_the_next,
     dropped_wait_leaves_the_queue,
     dropped_guard_gives_the_lock_back,
+    lock_after_a_dropped_guard_is_a_grant_of_its_own,
     closing_a_session_passes_its_lock_on,
     waiting_claim_gets_the_task_that_is_created,
     approval_blocks_until_a_person_votes,
@@ -55,6 +56,17 @@ async fn dropped_guard_gives_the_lock_back(place: &Place) {
     taken.release().await.unwrap();
     one.close().await.unwrap();
     two.close().await.unwrap();
+}
+
+async fn lock_after_a_dropped_guard_is_a_grant_of_its_own(place: &Place) {
+    let one = place.session("one").await.unwrap();
+    let first = one.lock_file("a").await.unwrap();
+    let before = first.token();
+    drop(first);
+    let second = one.lock_file("a").await.unwrap();
+    assert!(second.token() > before, "what is given back is not taken again");
+    second.release().await.unwrap();
+    one.close().await.unwrap();
 }
 
 async fn closing_a_session_passes_its_lock_on(place: &Place) {
