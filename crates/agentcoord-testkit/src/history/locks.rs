@@ -280,7 +280,7 @@ fn conflict(call: &Call, process: u32, other: &Held<'_>) -> bool {
     let Call::Acquire { paths: theirs, mode: their_mode, lane: their_lane } = &other.grant.call else { return false };
     let same = process == other.grant.process && lane == their_lane;
     let shared = *mode == LockMode::Shared && *their_mode == LockMode::Shared;
-    !same && !shared && paths.iter().any(|p| theirs.iter().any(|t| overlap(p, t)))
+    !(same || shared) && paths.iter().any(|p| theirs.iter().any(|t| overlap(p, t)))
 }
 
 /// One order of all calls explains every outcome.
@@ -407,7 +407,7 @@ impl Locks {
 impl Hold {
     fn excludes(&self, other: &Self) -> bool {
         let same = self.process == other.process && self.lane == other.lane;
-        !same && !(self.shared && other.shared) && self.paths.iter().any(|p| other.paths.iter().any(|o| overlap(p, o)))
+        !(same || self.shared && other.shared) && self.paths.iter().any(|p| other.paths.iter().any(|o| overlap(p, o)))
     }
 }
 

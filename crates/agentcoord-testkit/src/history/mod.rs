@@ -4,8 +4,8 @@
 //! a clock that all processes of the host share. A file survives the kill of its process; a call without an outcome then
 //! is one that may or may not have happened. What the calls mean is the business of [`locks`] and [`tasks`].
 
-pub mod locks;
 mod linear;
+pub mod locks;
 pub mod tasks;
 
 use std::collections::BTreeMap;

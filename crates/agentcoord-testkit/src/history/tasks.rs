@@ -1,7 +1,7 @@
 //! Histories of tasks: one claimer an attempt, one completion a task, and no step of somebody who has lost the claim.
 //!
 //! Every task is an object of its own. A claim that nobody has heard the outcome of needs no place in the order: what it
-//! took goes back when its session ends, and till then nobody sees it.
+//! took goes back when its future is dropped or its session ends, and till then nobody sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,11 @@ use super::told;
 /// What a process calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    /// Asks for any task.
-    Claim,
+    /// Asks for any task, for as long as the session lasts, or for a lease that may run out.
+    Claim {
+        /// Whether the claim has a lease.
+        leased: bool,
+    },
     /// Ends its claim of a task by completing it.
     Complete(String, Token),
     /// Ends its claim of a task by failing it, to be tried again or not.
@@ -103,11 +106,11 @@ fn tasks(history: &[Operation]) -> BTreeMap<String, Vec<&Operation>> {
     }
     for operation in history {
         match (&operation.call, &operation.returned) {
-            (Call::Claim, Some((_, Outcome::Claimed(key, _))))
+            (Call::Claim { .. }, Some((_, Outcome::Claimed(key, _))))
             | (Call::Complete(key, _) | Call::Fail(key, ..) | Call::Release(key, _) | Call::Read(key), _) => {
                 tasks.entry(key.clone()).or_default().push(operation);
             }
-            (Call::Claim, _) => {}
+            (Call::Claim { .. }, _) => {}
             (Call::End(process), _) => {
                 for key in claimed.get(process).into_iter().flatten() {
                     tasks.entry((*key).to_owned()).or_default().push(operation);
@@ -134,8 +137,14 @@ fn has_an_order(task: &str, history: &[&Operation]) -> Result<(), String> {
         let (process, returned) = (operation.process, operation.returned.as_ref());
         let (to, outcome) = (returned.map(|(at, _)| *at), returned.map(|(_, outcome)| outcome));
         let step = match (&operation.call, outcome) {
-            (Call::Claim, Some(Outcome::Claimed(_, token))) => Step::Claim(process, *token),
-            (Call::Claim, _) => continue,
+            (Call::Claim { leased }, Some(Outcome::Claimed(_, token))) => {
+                if *leased {
+                    let step = Step::MayFinish(process, *token, TaskStatus::Pending);
+                    spans.push(Span { from: operation.invoked, to: None, step });
+                }
+                Step::Claim(process, *token)
+            }
+            (Call::Claim { .. }, _) => continue,
             (
                 Call::Complete(_, token) | Call::Fail(_, token, _) | Call::Release(_, token),
                 Some(Outcome::Now(status)),

@@ -97,8 +97,7 @@ fn release_that_frees_nothing_is_found() {
 #[test]
 fn lock_that_its_holder_has_lost_is_found() {
     let verify = Call::Verify { path: path("a"), token: Token(1) };
-    let history =
-        [call(1, 0, granted(10, 1), exclusive("a")), call(1, 20, (30, Outcome::Current(false)), verify)];
+    let history = [call(1, 0, granted(10, 1), exclusive("a")), call(1, 20, (30, Outcome::Current(false)), verify)];
     assert!(fault(&history).contains("a holder has lost its lock"));
 }
 
@@ -162,10 +161,12 @@ fn complete(token: u64) -> tasks::Call {
 #[test]
 fn task_that_two_claim_or_complete_is_found() {
     use tasks::{Call, Outcome, check};
-    let one = call(1, 0, claimed(10, 1), Call::Claim);
-    let two = call(2, 20, claimed(30, 2), Call::Claim);
+    let one = call(1, 0, claimed(10, 1), Call::Claim { leased: false });
+    let two = call(2, 20, claimed(30, 2), Call::Claim { leased: false });
     let wrong = check(&[one.clone(), two.clone()]).expect_err("two claimers");
     assert!(wrong.contains("no order explains"), "{wrong}");
+    let leased = call(1, 0, claimed(10, 1), Call::Claim { leased: true });
+    check(&[leased, two.clone()]).expect("the lease of the first one has run out");
     let killed = call(0, 15, None, Call::End(1));
     check(&[one.clone(), killed.clone(), two.clone()]).expect("the first one was killed");
     let done = |process, from, token| call(process, from, now(from + 5, TaskStatus::Completed), complete(token));
@@ -181,7 +182,7 @@ fn task_that_two_claim_or_complete_is_found() {
 fn completion_that_nobody_heard_of_may_have_happened_once() {
     use tasks::{Call, Outcome, check};
     let read = |at, status| call(0, at, (at + 5, Outcome::Now(status)), Call::Read("t".to_owned()));
-    let one = call(1, 0, claimed(10, 1), Call::Claim);
+    let one = call(1, 0, claimed(10, 1), Call::Claim { leased: false });
     let unheard = call(1, 20, None, complete(1));
     let killed = call(0, 30, None, Call::End(1));
     let history = [one, unheard, killed];
@@ -190,6 +191,6 @@ fn completion_that_nobody_heard_of_may_have_happened_once() {
     }
     let both = [&history[..], &[read(40, TaskStatus::Completed), read(50, TaskStatus::Pending)]].concat();
     check(&both).expect_err("done is done");
-    let again = call(2, 60, claimed(70, 2), Call::Claim);
+    let again = call(2, 60, claimed(70, 2), Call::Claim { leased: false });
     check(&[&history[..], &[read(40, TaskStatus::Completed), again]].concat()).expect_err("done is done");
 }

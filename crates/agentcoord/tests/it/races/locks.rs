@@ -14,12 +14,10 @@ use agentcoord_testkit::history::locks::{Call, Outcome, Report, check};
 use agentcoord_testkit::history::{self, Recorder};
 use agentcoord_testkit::random::Random;
 
-use super::{Crowd, PATIENCE, Worker, histories, setting};
+use super::{Crowd, PATIENCE, PROCESSES, SEED, Worker, histories, row, setting};
 use crate::place::Place;
 
 const SECONDS: &str = "AGENTCOORD_SOAK_SECONDS";
-const PROCESSES: &str = "AGENTCOORD_SOAK_PROCESSES";
-const SEED: &str = "AGENTCOORD_SOAK_SEED";
 
 /// A longer race is run as several of this length, each with a seed of its own.
 const EPISODE: u64 = 15;
@@ -46,12 +44,27 @@ fn race(test: &'static str, place: fn() -> Place) {
     }
     let (mut seconds, mut seed) = (setting(SECONDS, 4), setting(SEED, 1));
     let processes = u32::try_from(setting(PROCESSES, 8)).unwrap();
+    let mut is_first = true;
     while seconds > 0 {
         let length = seconds.min(EPISODE);
         let (killed, report) = episode(test, &place(), seed, processes, Duration::from_secs(length));
-        println!("seed {seed}: {processes} processes, {length} s, {killed} killed: {report:?}");
         assert!(report.granted > 0 && report.contended > 0, "nobody raced");
-        (seconds, seed) = (seconds - length, seed + 1);
+        let cells = [
+            ("seed", seed),
+            ("processes", processes.into()),
+            ("seconds", length),
+            ("killed", killed as u64),
+            ("calls", report.calls as u64),
+            ("granted", report.granted as u64),
+            ("contended", report.contended as u64),
+            ("timed out", report.timed_out as u64),
+            ("refused", report.refused as u64),
+            ("unknown", report.unknown as u64),
+            ("histories", report.objects as u64),
+            ("longest", report.longest as u64),
+        ];
+        row(&cells, is_first);
+        (seconds, seed, is_first) = (seconds - length, seed + 1, false);
     }
 }
 

@@ -7,6 +7,7 @@ mod tasks;
 
 use std::fs;
 use std::future::Future;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -21,12 +22,29 @@ use crate::place::Place;
 /// Tells a process of a race what it is to do.
 const WORKER: &str = "AGENTCOORD_SOAK_WORKER";
 
+/// Set by `cargo xtask soak`.
+const PROCESSES: &str = "AGENTCOORD_SOAK_PROCESSES";
+const SEED: &str = "AGENTCOORD_SOAK_SEED";
+
 /// How long processes may take to end when they are done, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A number that `cargo xtask soak` has set, or the one for every day.
 fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Prints a row of a table of what was raced for, below the names of its columns if it is the first.
+fn row(cells: &[(&str, u64)], is_first: bool) {
+    let line = |cell: &dyn Fn(&(&str, u64)) -> String| {
+        let cells = cells.iter().map(|c| format!("{:>1$}", cell(c), c.0.len().max(6)));
+        let mut out = std::io::stdout();
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ")).unwrap();
+    };
+    if is_first {
+        line(&|(name, _)| (*name).to_owned());
+    }
+    line(&|(_, number)| number.to_string());
 }
 
 /// What one process of a race is to do.
