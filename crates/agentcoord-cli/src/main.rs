@@ -14,6 +14,7 @@ mod fence;
 mod identity;
 mod input;
 mod logging;
+mod moment;
 mod output;
 mod principal;
 mod process;

@@ -117,6 +117,13 @@ derive.task = {
         if at then
             enter('due', pad(at), 'task', key)
         end
+        if record.status == 'scheduled' then
+            if record.retry_at then
+                enter('due', pad(record.retry_at), 'task', key)
+            elseif record.not_before then
+                enter('cal', pad(record.not_before), 'task', key)
+            end
+        end
     end,
     count = function(record, counts, sign)
         counts[record.status] = counts[record.status] + sign
@@ -136,6 +143,30 @@ derive.task_ticket = {
     end,
     count = function(_, counts, sign)
         counts.task_waiters = counts.task_waiters + sign
+    end,
+}
+
+derive.dependency = {
+    entries = function(key, record, enter)
+        enter('dep', record.dependency, record.state, key)
+        enter('needs', record.dependent, key)
+    end,
+    count = function(record, counts, sign)
+        if record.state ~= 'done' then
+            counts.dependencies = (counts.dependencies or 0) + sign
+        end
+    end,
+}
+
+derive.link = {
+    entries = function(key, record, enter)
+        enter('due', pad(record.since), 'link', key)
+    end,
+}
+
+derive.announcement = {
+    entries = function(key, record, enter)
+        enter('due', pad(record.since), 'announcement', key)
     end,
 }
 

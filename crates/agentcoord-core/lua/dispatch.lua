@@ -109,3 +109,20 @@ function task.line_up_again(key)
         put('task_ticket', key, waiter)
     end
 end
+
+-- Goes on with a claim whose offer was called off: it gets a ready task that matches, else it keeps its place in the line.
+function task.wait_on(key)
+    local waiter = edit('task_ticket', key)
+    if not waiter then
+        return
+    end
+    waiter.offered = nil
+    put('task_ticket', key, waiter)
+    local best = task.first_of('ready', function(carried, required)
+        return task.matches(waiter.tags, waiter.capabilities, carried, required)
+    end)
+    local record = best and edit('task', best)
+    if record then
+        task.ready(best, record)
+    end
+end

@@ -12,6 +12,9 @@ local FIRST_BLOB = 14
 local OFFER = 2000
 local CROWD = 8
 local MAX_CRASHES = 3
+local BACKOFF_FIRST = 1000
+local BACKOFF_MOST = 600000
+local BACKOFF_JITTER = 20
 local KEY_TTL = 86400000
 local REPLAY_TTL = 3600000
 local REPLAY_WINDOW = 256
@@ -34,8 +37,9 @@ local TOKEN_EPOCHS = 131072
 
 -- Tables in the order in which events list them, and those that live in the hot hash.
 local TABLES = {
-    agent = 1, session = 2, pulse = 3, lock = 4, lock_ticket = 5, handover = 6, task = 7, task_ticket = 8, thread = 9,
-    message = 10, approval = 11, audit = 12, key = 13, client = 14, ring = 15,
+    agent = 1, session = 2, pulse = 3, lock = 4, lock_ticket = 5, handover = 6, task = 7, task_ticket = 8, setback = 9,
+    dependency = 10, link = 11, announcement = 12, thread = 13, message = 14, approval = 15, audit = 16, key = 17,
+    client = 18, ring = 19,
 }
 local HOT_TABLES = {pulse = true, ring = true}
 
@@ -44,6 +48,8 @@ local touched, delta, wakes, settled
 local index_is_sound, known_crowd
 -- Lock paths that have become free and whose waiters are still to be looked at, and how many this step may look at.
 local freed, turns
+-- Dependencies of tasks that this step may still link or change for work that may be put off.
+local links
 
 -- What a table's records derive: entries(key, record, enter) and count(record, counts, sign). Filled by the rules.
 local derive = {}
@@ -66,7 +72,7 @@ local function reset()
     state, now, wall = nil, nil, nil
     touched, delta, wakes, settled = {}, {}, {}, 0
     index_is_sound = false
-    freed, turns = {}, WORK_PER_STEP
+    freed, turns, links = {}, WORK_PER_STEP, WORK_PER_STEP
     known_crowd = nil
 end
 
@@ -386,9 +392,13 @@ local function agent_of(actor)
     return record
 end
 
--- The key and record whose id begins with what was typed, when it is at least a short id long.
-local function resolve(kind, typed)
-    typed = string.lower((string.gsub(typed, '-', '')))
+local function digits(typed)
+    return string.lower((string.gsub(typed, '-', '')))
+end
+
+-- The key and record whose id begins with what was typed, when it is at least a short id long; else nothing.
+local function find(kind, typed)
+    typed = digits(typed)
     for length = SHORT_ID, math.min(#typed, 2 * SHORT_ID) do
         local key = string.sub(typed, 1, length)
         local record = get(kind, key)
@@ -396,7 +406,15 @@ local function resolve(kind, typed)
             return key, record
         end
     end
-    refuse({not_found = {noun = kind, id = typed}})
+end
+
+-- As find; it must be there.
+local function resolve(kind, typed)
+    local key, record = find(kind, typed)
+    if not key then
+        refuse({not_found = {noun = kind, id = digits(typed)}})
+    end
+    return key, record
 end
 
 -- The shortest free key for a new record.
@@ -430,7 +448,9 @@ end
 
 -- Names a ticket or approval whose waiters must look again.
 local function wake(topic)
-    wakes[#wakes + 1] = topic
+    if wakes[#wakes] ~= topic then
+        wakes[#wakes + 1] = topic
+    end
 end
 
 local function ticket_of(number)

@@ -18,7 +18,7 @@ function agent.settle(key, session)
     for _, entry in ipairs(holdings) do
         local pass_on = #entry == 4 and PASS_ON[entry[3]]
         if pass_on then
-            pass_on(entry[4])
+            pass_on(entry[4], session.reason)
         end
     end
     if #holdings < WORK_PER_STEP then
@@ -143,6 +143,8 @@ local DUE = {
     handover = lock.resume,
     task = task.overdue,
     task_ticket = task.give_up,
+    link = task.link_more,
+    announcement = task.announce_more,
     approval = approval.expire,
     client = forget,
     key = function(key)

@@ -2,6 +2,8 @@
 
 local task = {}
 
+task.FINAL = {completed = true, failed = true, cancelled = true, dead = true}
+
 -- Takes a claim away from whoever has it; the task keeps its place in the order.
 function task.free(record)
     record.session = nil
@@ -15,13 +17,41 @@ function task.free(record)
 end
 
 -- Brings a task to a final state. Who had it last stays readable; nobody holds it.
-function task.finish(record, status)
+function task.finish(key, record, status)
     local name, agent = record.name, record.agent
     task.free(record)
     record.name = name
     record.agent = agent
     record.status = status
     record.completed_at = wall
+    put('task', key, record)
+    task.announce(key, status)
+end
+
+-- Puts a task where it belongs: behind what it depends on, its start time or its pause, else into its queue. Where that is.
+function task.enqueue(key, record)
+    local too_early = record.not_before and record.not_before > wall and record.not_before
+    local resting = record.retry_at and record.retry_at > now and not too_early and record.retry_at
+    record.retry_at = resting or nil
+    if record.waits_for then
+        record.status = 'blocked'
+    elseif too_early or resting then
+        record.status = 'scheduled'
+        -- It sleeps until the next thing that it knew to be due.
+        if (too_early and too_early < state.next_calendar) or (resting and resting < state.next_due) then
+            wake('keeper')
+        end
+    else
+        task.ready(key, record)
+        return 'pending'
+    end
+    local status = record.status
+    put('task', key, record)
+    return status
+end
+
+function task.wrong_state(key, record, expected)
+    refuse({wrong_state = {noun = 'task', id = key, actual = record.status, expected = expected}})
 end
 
 -- Who has a task. A finished one keeps the name of whoever had it last, but nobody has it.
@@ -48,36 +78,18 @@ function task.uncount(record)
     record.attempt = math.max(0, record.attempt - 1)
 end
 
--- A task has lost its worker: back to its place in the queue, or dead when that happened too often.
--- A handed-over task that nobody confirmed has not lost anybody: its attempt does not count.
-function task.crash(key)
-    local record = get('task', key)
-    if not record then
-        return
-    end
-    task.uncount(record)
-    if record.offer then
-        task.free(record)
-        return task.ready(key, record)
-    end
-    record.crashes = record.crashes + 1
-    if record.crashes < MAX_CRASHES then
-        task.free(record)
-        return task.ready(key, record)
-    end
-    record.error = 'lost ' .. text(record.crashes) .. ' workers'
-    task.finish(record, 'dead')
-    put('task', key, record)
-end
-
--- A claim's deadline or offer has passed.
+-- The time of a task has come: of a claim's deadline or offer to pass, or of a scheduled one to begin.
 function task.overdue(key)
     local record = get('task', key)
     if not record then
         return
     end
+    if record.status == 'scheduled' then
+        task.enqueue(key, edit('task', key))
+        return
+    end
     if record.offer and record.ticket then
         task.line_up_again(record.ticket)
     end
-    task.crash(key)
+    task.crash(key, 'its lease ended')
 end

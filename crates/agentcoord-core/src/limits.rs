@@ -18,6 +18,12 @@ pub const SHELL_TASK_LEASE: u64 = 3_600_000;
 pub const MAX_ATTEMPTS: u32 = 3;
 /// How often a task may lose its worker.
 pub const MAX_CRASHES: u32 = 3;
+/// A failed task rests so long before it is tried again; after each further failure twice as long.
+pub const BACKOFF_FIRST: u64 = 1_000;
+/// The longest that a failed task rests.
+pub const BACKOFF_MOST: u64 = 600_000;
+/// By how many per cent that pause is longer or shorter, at random.
+pub const BACKOFF_JITTER: u32 = 20;
 /// The priority of a task that names none; 5 is the highest.
 pub const PRIORITY: u8 = 3;
 /// An approval expires this long after the request.
@@ -61,6 +67,8 @@ pub const TAGS: usize = 16;
 pub const CLAIM_TAGS: usize = 32;
 /// Most tasks in one create.
 pub const CREATE_CHUNK: usize = 100;
+/// Most dependencies in one create.
+pub const DEPENDENCIES: usize = 10_000;
 /// Most people in a quorum.
 pub const VOTERS: usize = 32;
 /// Longest idempotency key, in bytes.

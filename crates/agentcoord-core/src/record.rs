@@ -14,7 +14,7 @@ use crate::ids::{Csn, Id, RequestNo, Ticket, Token};
 use crate::lock::{LockMode, LockPath};
 use crate::op::Actor;
 use crate::table::{Entry, Record, Table, index, pad};
-use crate::task::TaskStatus;
+use crate::task::{Backoff, TaskStatus};
 use crate::time::{LeaseClock, LeaseMs, WallMs};
 
 /// Version of the schema; kept in the namespace's meta record and in the file engine's header.
@@ -32,6 +32,9 @@ macro_rules! record {
         }
     };
 }
+
+mod dependency;
+pub use dependency::{AnnouncementRecord, DependencyRecord, LinkRecord};
 
 record! {
     /// An agent. `base` is the configured name, `name` the one it goes by, `session` its newest main session.
@@ -184,11 +187,14 @@ impl Record for HandoverRecord {
 
 record! {
     /// A task. The fields from `session` on are set while it is claimed. While `offer` is set the claim is not confirmed.
+    /// `waits_for` counts the dependencies that are not done, `lost` those of them that are lost, `setbacks` the records of
+    /// attempts that came to nothing. A failed attempt is followed by the next at `retry_at`.
     TaskRecord {
         id: Id, title: String, status: TaskStatus, priority: u8, seq: u64, tags: Vec<String>, requires: Vec<String>,
         attempt: u32, max_attempts: u32, crashes: u32, created_by: String, created_at: WallMs;
         lease: u64, key: String, has_description: bool, has_payload: bool, has_result: bool,
-        completed_at: WallMs, error: String, note: String, percent: u8,
+        has_dependencies: bool, completed_at: WallMs, error: String, note: String, percent: u8,
+        backoff: Backoff, not_before: WallMs, retry_at: LeaseMs, setbacks: u32, waits_for: u32, lost: u32,
         session: Id, agent: String, name: String, token: Token, ticket: Ticket, claimed_at: WallMs,
         deadline: LeaseMs, offer: LeaseMs
     }
@@ -240,6 +246,13 @@ impl Record for TaskRecord {
         if let Some(at) = self.offer.or(self.deadline) {
             out.push(index::due(at, Table::Task, key));
         }
+        if self.status == TaskStatus::Scheduled {
+            match (self.retry_at, self.not_before) {
+                (Some(at), _) => out.push(index::due(at, Table::Task, key)),
+                (None, Some(at)) => out.push(index::calendar(at, Table::Task, key)),
+                (None, None) => {}
+            }
+        }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
@@ -271,6 +284,25 @@ impl Record for TaskTicketRecord {
     fn count(&self, counts: &mut Counts, sign: i64) {
         counts.task_waiters += sign;
     }
+}
+
+record! {
+    /// An attempt that came to nothing; `crashed` when its worker was lost.
+    SetbackRecord { at: WallMs, attempt: u32, reason: String; crashed: bool, agent: String, name: String }
+}
+
+impl SetbackRecord {
+    /// The key of a task's setback `number`, from 1.
+    #[must_use]
+    pub fn key(task: &str, number: u32) -> String {
+        format!("{task}/{number}")
+    }
+}
+
+impl Record for SetbackRecord {
+    const TABLE: Table = Table::Setback;
+
+    fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }
 
 record! {
@@ -430,6 +462,9 @@ pub struct Counts {
     #[serde(default)]
     pub subtrees: i64,
     pub task_waiters: i64,
+    /// Dependencies that are not done; while there are none, nobody looks for the dependents of a task.
+    #[serde(default)]
+    pub dependencies: i64,
     pub threads: i64,
     pub approvals: i64,
 }

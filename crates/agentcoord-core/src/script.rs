@@ -1,7 +1,6 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! All scripts together are one library of Redis functions: `lua/prelude.lua`, `frame.lua`, `derive.lua`, `locks.lua`,
-//! `tasks.lua`, `dispatch.lua` and `rules.lua` once, then each `<noun>/<verb>.lua` as the body of a function. A library is
+//! All scripts together are one library of Redis functions: the shared texts ([`SHARED`]) once, then each `<noun>/<verb>.lua` as the body of a function. A library is
 //! compiled and its shared functions are made when it is loaded; with EVALSHA they were made anew in every call, which was a third of a
 //! call's time or more. Its name carries a digest of its text, so that versions do not meet. A function gets the keys
 //! meta, hot, index, events, root, and the arguments as the first lines of the prelude name them.
@@ -20,8 +19,15 @@ const LOCKS: &str = include_str!("../lua/locks.lua");
 const TASKS: &str = include_str!("../lua/tasks.lua");
 /// Which claim gets which task, the same as `machine/task/dispatch.rs`.
 const DISPATCH: &str = include_str!("../lua/dispatch.lua");
+/// Attempts that came to nothing, the same as `machine/task/retry.rs`.
+const RETRIES: &str = include_str!("../lua/retries.lua");
+/// What tasks depend on, the same as `machine/task/dependency.rs`.
+const DEPENDENCIES: &str = include_str!("../lua/dependencies.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
+
+/// What stands once in the library, in its order: a text uses what stands before it.
+const SHARED: [&str; 9] = [PRELUDE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, RULES];
 
 /// The script that writes a namespace's meta record when there is none.
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
@@ -69,10 +75,9 @@ pub fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let bodies = ALL.iter().flat_map(|script| [script.name, script.body]);
-        let texts: String = [PRELUDE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, RULES].into_iter().chain(bodies).collect();
+        let texts: String = SHARED.into_iter().chain(bodies).collect();
         let name = format!("agentcoord_{}", &crate::op::sha256(texts.as_bytes())[..12]);
-        let mut source =
-            [&format!("#!lua name={name}\n"), PRELUDE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, RULES].concat();
+        let mut source = format!("#!lua name={name}\n{}", SHARED.concat());
         for script in ALL {
             let function = format!("{name}_{}", script.name.replace('/', "_"));
             let flags = if script.allow_oom { "'allow-oom'" } else { "" };
@@ -122,6 +127,8 @@ scripts! {
     "task/complete" (allow_oom),
     "task/fail" (allow_oom),
     "task/release" (allow_oom),
+    "task/cancel",
+    "task/redrive",
     "board/open",
     "board/post",
     "board/resolve",
@@ -205,6 +212,8 @@ mod tests {
             t::CompleteTask,
             t::FailTask,
             t::ReleaseTask,
+            t::CancelTask,
+            t::RedriveTask,
             b::OpenThread,
             b::PostMessage,
             b::ResolveThread,
@@ -295,7 +304,7 @@ mod tests {
 
     #[test]
     fn bodies_take_keys_and_arguments_by_name_only() {
-        for text in ALL.iter().map(|s| s.body).chain([DERIVE, LOCKS, TASKS, DISPATCH, RULES]) {
+        for text in ALL.iter().map(|s| s.body).chain(SHARED.into_iter().skip(2)) {
             for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
@@ -309,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_probe_asks_for_every_command_that_scripts_run() {
-        for text in [PRELUDE, FRAME, LOCKS, TASKS, DISPATCH, RULES] {
+        for text in SHARED {
             for call in ["redis.call('", "redis.pcall('", "ask('", "call_many('"] {
                 for (at, _) in text.match_indices(call) {
                     let command = identifiers(&text[at + call.len()..]).next().unwrap_or_default().to_lowercase();
@@ -340,6 +349,9 @@ mod tests {
             ("OFFER", limits::OFFER),
             ("CROWD", limits::CROWD),
             ("MAX_CRASHES", limits::MAX_CRASHES.into()),
+            ("BACKOFF_FIRST", limits::BACKOFF_FIRST),
+            ("BACKOFF_MOST", limits::BACKOFF_MOST),
+            ("BACKOFF_JITTER", limits::BACKOFF_JITTER.into()),
             ("KEY_TTL", limits::KEY_TTL),
             ("REPLAY_TTL", limits::REPLAY_TTL),
             ("REPLAY_WINDOW", limits::REPLAY_WINDOW),

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::op::decode;
 use crate::record::{
-    AgentRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, HandoverRecord, KeyRecord, LockRecord,
-    LockTicketRecord, MessageRecord, NEVER, PulseRecord, RingRecord, SessionRecord, State, TaskRecord,
-    TaskTicketRecord, ThreadRecord,
+    AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, DependencyRecord,
+    HandoverRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, NEVER, PulseRecord, RingRecord,
+    SessionRecord, SetbackRecord, State, TaskRecord, TaskTicketRecord, ThreadRecord,
 };
 use crate::table::{Entry, Record, Table};
 
@@ -56,6 +56,10 @@ impl Derived {
             HandoverRecord,
             TaskRecord,
             TaskTicketRecord,
+            SetbackRecord,
+            DependencyRecord,
+            LinkRecord,
+            AnnouncementRecord,
             ThreadRecord,
             MessageRecord,
             ApprovalRecord,

@@ -32,6 +32,14 @@ pub enum Table {
     Task,
     /// Requests waiting for tasks, by ticket.
     TaskTicket,
+    /// Attempts that came to nothing, by task and number.
+    Setback,
+    /// What tasks depend on, by dependency and dependent.
+    Dependency,
+    /// Dependencies that are still to be linked, by dependent and number.
+    Link,
+    /// Tasks whose dependents are still to be told how they stand, by task.
+    Announcement,
     /// Threads, by short id.
     Thread,
     /// Messages, by thread and number.
@@ -50,7 +58,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Agent,
         Self::Session,
         Self::Pulse,
@@ -59,6 +67,10 @@ impl Table {
         Self::Handover,
         Self::Task,
         Self::TaskTicket,
+        Self::Setback,
+        Self::Dependency,
+        Self::Link,
+        Self::Announcement,
         Self::Thread,
         Self::Message,
         Self::Approval,
@@ -80,6 +92,10 @@ impl Table {
             Self::Handover => "handover",
             Self::Task => "task",
             Self::TaskTicket => "task_ticket",
+            Self::Setback => "setback",
+            Self::Dependency => "dependency",
+            Self::Link => "link",
+            Self::Announcement => "announcement",
             Self::Thread => "thread",
             Self::Message => "message",
             Self::Approval => "approval",
@@ -184,6 +200,7 @@ pub fn pad(number: u64) -> String {
 /// The index names and how their entries are built.
 pub mod index {
     use super::{Entry, Range, Table, pad};
+    use crate::task::DependencyState;
 
     /// Deadlines in lease time.
     pub fn due(at: u64, table: Table, key: &str) -> Entry {
@@ -229,6 +246,22 @@ pub mod index {
     /// Tasks of one state, in claim order.
     pub fn status(status: &str, order: &str, key: &str) -> Entry {
         Entry::of(&["status", status, order, key])
+    }
+    /// Dependencies on a task, by how they stand.
+    pub fn dependent(dependency: &str, state: DependencyState, key: &str) -> Entry {
+        Entry::of(&["dep", dependency, state.word(), key])
+    }
+    /// Range of [`dependent`].
+    pub fn dependents(dependency: &str, state: DependencyState) -> Range {
+        Range::under(&["dep", dependency, state.word()])
+    }
+    /// What a task depends on.
+    pub fn need(dependent: &str, key: &str) -> Entry {
+        Entry::of(&["needs", dependent, key])
+    }
+    /// Range of [`need`].
+    pub fn needs(dependent: &str) -> Range {
+        Range::under(&["needs", dependent])
     }
     /// Live sessions, by agent.
     pub fn live(agent: &str, session: &str) -> Entry {

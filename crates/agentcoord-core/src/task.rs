@@ -1,5 +1,8 @@
 //! The task queue: requests, outcomes, and the contract.
 
+mod create;
+mod dependency;
+mod retry;
 mod status;
 
 use async_trait::async_trait;
@@ -12,156 +15,10 @@ use crate::limits;
 use crate::op::{Blob, Op, Verb};
 use crate::time::{LeaseMs, WallMs};
 
+pub use create::{CreateTasks, Created, CreatedTask, NewTask};
+pub use dependency::{Dependency, DependencyState};
+pub use retry::{Backoff, FailTask, RedriveTask, Setback};
 pub use status::TaskStatus;
-
-/// A task to be created.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewTask {
-    /// Its id, made by the client.
-    pub id: Id,
-    /// One line.
-    pub title: String,
-    /// 1 to 5; 5 is claimed first.
-    pub priority: u8,
-    /// What it is about; a claim names any of them.
-    pub tags: Vec<String>,
-    /// Capabilities that an agent must all have.
-    pub requires: Vec<String>,
-    /// How often it may be attempted.
-    pub max_attempts: u32,
-    /// How long a claim lasts, in milliseconds; none: as long as the claimer's session.
-    pub lease: Option<u64>,
-    /// User-level idempotency key.
-    pub key: Option<String>,
-    /// Digest of the content, to tell a repeated key from a reused one. Filled by [`CreateTasks::new`].
-    pub digest: String,
-    /// Whether a description is stored beside it.
-    pub has_description: bool,
-    /// Whether a payload is stored beside it.
-    pub has_payload: bool,
-    /// Long text; stored as a blob.
-    #[serde(skip)]
-    pub description: Option<String>,
-    /// JSON text; stored as a blob.
-    #[serde(skip)]
-    pub payload: Option<String>,
-}
-
-impl NewTask {
-    /// A task with a title and defaults for all else.
-    #[must_use]
-    pub fn titled(title: impl Into<String>) -> Self {
-        Self {
-            id: Id::random(),
-            title: title.into(),
-            priority: limits::PRIORITY,
-            tags: Vec::new(),
-            requires: Vec::new(),
-            max_attempts: limits::MAX_ATTEMPTS,
-            lease: None,
-            key: None,
-            digest: String::new(),
-            has_description: false,
-            has_payload: false,
-            description: None,
-            payload: None,
-        }
-    }
-
-    /// Sorts the word lists and fills the derived fields; [`CreateTasks::new`] calls it.
-    #[must_use]
-    fn seal(mut self) -> Self {
-        for list in [&mut self.tags, &mut self.requires] {
-            list.sort();
-            list.dedup();
-        }
-        self.has_description = self.description.is_some();
-        self.has_payload = self.payload.is_some();
-        let content = format!(
-            "{:?}",
-            (
-                &self.title,
-                self.priority,
-                &self.tags,
-                &self.requires,
-                self.max_attempts,
-                self.lease,
-                &self.description,
-                &self.payload
-            )
-        );
-        self.digest = crate::op::sha256(content.as_bytes())[..16].to_owned();
-        self
-    }
-
-    fn validate(&self) -> Result<()> {
-        check::line("title", &self.title, limits::TITLE_BYTES)?;
-        check::range("priority", self.priority.into(), 1, 5)?;
-        check::names("tags", &self.tags, limits::TAGS)?;
-        check::names("requires", &self.requires, limits::TAGS)?;
-        check::range("max_attempts", self.max_attempts.into(), 1, 1_000)?;
-        check::duration("lease", self.lease)?;
-        if let Some(key) = &self.key {
-            check::line("key", key, limits::KEY_BYTES)?;
-        }
-        check::blob("description", self.description.as_deref().map(str::as_bytes))?;
-        check::blob("payload", self.payload.as_deref().map(str::as_bytes))
-    }
-}
-
-/// Creates up to 100 tasks in one step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateTasks {
-    /// The tasks, in order.
-    pub tasks: Vec<NewTask>,
-}
-
-impl CreateTasks {
-    /// Tasks to create, sealed.
-    #[must_use]
-    pub fn new(tasks: Vec<NewTask>) -> Self {
-        Self { tasks: tasks.into_iter().map(NewTask::seal).collect() }
-    }
-}
-
-impl Verb for CreateTasks {
-    const NAME: &'static str = "task/create";
-    type Reply = Created;
-
-    fn validate(&self) -> Result<()> {
-        check::range("tasks", self.tasks.len() as u64, 1, limits::CREATE_CHUNK as u64)?;
-        self.tasks.iter().try_for_each(NewTask::validate)
-    }
-
-    fn blobs(&self) -> Vec<Blob> {
-        let mut blobs = Vec::new();
-        for task in &self.tasks {
-            if let Some(text) = &task.description {
-                blobs.push(Blob::new("task", &task.id, "description", text.as_bytes()));
-            }
-            if let Some(text) = &task.payload {
-                blobs.push(Blob::new("task", &task.id, "payload", text.as_bytes()));
-            }
-        }
-        blobs
-    }
-}
-
-/// The outcome of a create, one item a task, in order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Created {
-    /// The tasks.
-    pub items: Vec<CreatedTask>,
-}
-
-/// One created task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreatedTask {
-    /// Its short id.
-    pub key: String,
-    /// True when the idempotency key named a task that exists already; `key` is that task.
-    pub duplicate: bool,
-}
 
 /// Claims the best matching task, or one named task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -332,15 +189,6 @@ claim_verb! {
     } |this| check::duration("lease", Some(this.lease))
 }
 claim_verb! {
-    /// Says that the task could not be done.
-    FailTask, "task/fail" {
-        /// Why.
-        reason: String,
-        /// Whether another attempt may help.
-        retry: bool,
-    } |this| check::line("reason", &this.reason, limits::NOTE_BYTES)
-}
-claim_verb! {
     /// Puts the task back to its place in the queue.
     ReleaseTask, "task/release" {} |_this| Ok(())
 }
@@ -383,7 +231,26 @@ impl Verb for CompleteTask {
     }
 }
 
-/// The outcome of a change to a claimed task.
+/// Calls a task off, also a claimed one: whoever has it is told under the ticket of its claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelTask {
+    /// The task, by what was typed.
+    pub key: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Verb for CancelTask {
+    const NAME: &'static str = "task/cancel";
+    type Reply = TaskChanged;
+
+    fn validate(&self) -> Result<()> {
+        IdPrefix::parse("id", &self.key)?;
+        self.reason.as_deref().map_or(Ok(()), |reason| check::line("reason", reason, limits::NOTE_BYTES))
+    }
+}
+
+/// The outcome of a change to a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskChanged {
     /// The task's short id.
@@ -429,8 +296,16 @@ pub struct Task {
     pub deadline_at: Option<WallMs>,
     /// The fencing token of the claim.
     pub token: Option<Token>,
-    /// The ticket of the claim: news of it go there.
+    /// The ticket of the claim, under which its holder is told when it is over.
     pub ticket: Option<Ticket>,
+    /// The wall time before which nobody gets it.
+    pub not_before: Option<WallMs>,
+    /// When it is tried again after a failure, as estimated wall time.
+    pub retry_at: Option<WallMs>,
+    /// Tasks that it still waits for.
+    pub waits_for: u32,
+    /// Those of them that have ended without being completed; unless they are redriven, it stays blocked.
+    pub lost: u32,
     /// Who created it.
     pub created_by: String,
     /// When it was created.
@@ -456,6 +331,10 @@ pub struct TaskDetail {
     pub payload: Option<String>,
     /// JSON text.
     pub result: Option<String>,
+    /// What it depends on.
+    pub depends_on: Vec<Dependency>,
+    /// Why its attempts came to nothing, oldest first.
+    pub setbacks: Vec<Setback>,
 }
 
 /// Which tasks to list.
@@ -492,6 +371,8 @@ pub trait TaskQueue: Send + Sync {
     /// # Behavior
     /// - `create_hands_off_to_the_longest_waiting_agent`.
     /// - `idempotency_key_returns_the_first_task`; with other content it is refused.
+    /// - `a_task_waits_for_what_it_depends_on`: it is released once, when all of that is completed.
+    /// - `a_task_is_not_claimed_before_its_time`.
     async fn create(&self, op: Op<CreateTasks>) -> Result<Created>;
 
     /// Claims a task.
@@ -528,7 +409,8 @@ pub trait TaskQueue: Send + Sync {
     /// Says that the task could not be done.
     ///
     /// # Behavior
-    /// - `failed_task_is_retried_until_attempts_are_used_up`.
+    /// - `failed_task_is_retried_until_attempts_are_used_up`, each time after a longer pause.
+    /// - `every_attempts_reason_is_kept`.
     async fn fail(&self, op: Op<FailTask>) -> Result<TaskChanged>;
 
     /// Puts the task back.
@@ -536,6 +418,25 @@ pub trait TaskQueue: Send + Sync {
     /// # Behavior
     /// - `released_task_keeps_its_place`.
     async fn release(&self, op: Op<ReleaseTask>) -> Result<TaskChanged>;
+
+    /// Calls a task off.
+    ///
+    /// # Behavior
+    /// - `a_cancelled_claim_is_over_and_its_holder_is_told`.
+    /// - `what_depends_on_a_lost_task_stays_blocked`.
+    async fn cancel(&self, op: Op<CancelTask>) -> Result<TaskChanged>;
+
+    /// Puts a failed, cancelled or dead task back.
+    ///
+    /// # Behavior
+    /// - `stall_counter_starts_anew_after_a_redrive`.
+    async fn redrive(&self, op: Op<RedriveTask>) -> Result<TaskChanged>;
+
+    /// The short ids of tasks, in the order in which they were typed.
+    ///
+    /// # Errors
+    /// `NotFound` names the first that is not there.
+    async fn keys(&self, ids: &[IdPrefix]) -> Result<Vec<String>>;
 
     /// A task by short id or a longer form.
     async fn find(&self, id: &IdPrefix) -> Result<Task>;

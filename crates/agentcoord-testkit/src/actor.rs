@@ -17,8 +17,8 @@ use agentcoord_core::op::{Actor, Op, Verb};
 use agentcoord_core::record::Event;
 use agentcoord_core::store::{Backend, Store};
 use agentcoord_core::task::{
-    Claim, ClaimRef, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, FailTask, NewTask, ReleaseTask, Task,
-    TaskChanged, TaskQueue, WithdrawTask,
+    CancelTask, Claim, ClaimRef, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, FailTask, NewTask, RedriveTask,
+    ReleaseTask, Task, TaskChanged, TaskDetail, TaskQueue, WithdrawTask,
 };
 
 use crate::clock::ManualClock;
@@ -123,6 +123,11 @@ impl Scene {
     /// A task by its key.
     pub async fn task(&self, key: &str) -> Task {
         TaskQueue::find(&self.store, &id(key)).await.expect("the task is there")
+    }
+
+    /// A task with all that belongs to it.
+    pub async fn detail(&self, key: &str) -> TaskDetail {
+        TaskQueue::show(&self.store, &id(key)).await.expect("the task is there")
     }
 
     /// The names of those who hold a path.
@@ -345,7 +350,18 @@ impl Player {
 
     /// Fails a claim.
     pub async fn fail(&self, claim: &ClaimRef, reason: &str, retry: bool) -> Result<TaskChanged> {
-        self.ask(FailTask { key: claim.key.clone(), token: claim.token, reason: reason.to_owned(), retry }).await
+        let audit = r#"{"decision_type":"dead_letter"}"#.to_owned();
+        self.ask(FailTask::new(claim.key.clone(), claim.token, reason.to_owned(), retry, audit)).await
+    }
+
+    /// Calls a task off.
+    pub async fn cancel(&self, key: &str, reason: Option<&str>) -> Result<TaskChanged> {
+        self.ask(CancelTask { key: key.to_owned(), reason: reason.map(str::to_owned) }).await
+    }
+
+    /// Puts an ended task back.
+    pub async fn redrive(&self, key: &str) -> Result<TaskChanged> {
+        self.ask(RedriveTask { key: key.to_owned() }).await
     }
 
     /// Puts a claimed task back.

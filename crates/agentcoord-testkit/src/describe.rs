@@ -2,8 +2,9 @@
 
 use agentcoord_core::op::decode;
 use agentcoord_core::record::{
-    AgentRecord, ApprovalRecord, AuditRecord, ClientRecord, HandoverRecord, KeyRecord, LockRecord, LockTicketRecord,
-    MessageRecord, PulseRecord, RingRecord, SessionRecord, TaskRecord, TaskTicketRecord, ThreadRecord,
+    AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, DependencyRecord, HandoverRecord,
+    KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord, SessionRecord,
+    SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord,
 };
 use agentcoord_core::table::{Record, Table};
 
@@ -25,6 +26,10 @@ pub fn describe(table: Table, bytes: &[u8]) -> String {
         Table::Handover => as_record::<HandoverRecord>(bytes),
         Table::Task => as_record::<TaskRecord>(bytes),
         Table::TaskTicket => as_record::<TaskTicketRecord>(bytes),
+        Table::Setback => as_record::<SetbackRecord>(bytes),
+        Table::Dependency => as_record::<DependencyRecord>(bytes),
+        Table::Link => as_record::<LinkRecord>(bytes),
+        Table::Announcement => as_record::<AnnouncementRecord>(bytes),
         Table::Thread => as_record::<ThreadRecord>(bytes),
         Table::Message => as_record::<MessageRecord>(bytes),
         Table::Approval => as_record::<ApprovalRecord>(bytes),

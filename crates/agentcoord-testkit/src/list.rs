@@ -157,6 +157,38 @@ macro_rules! conformance {
         );
         $crate::cases_of!(
             $harness,
+            retries,
+            a_failed_task_rests_longer_each_time,
+            a_pause_varies_with_the_luck_of_the_attempt,
+            a_task_that_has_rested_is_back_in_its_place,
+            every_attempts_reason_is_kept,
+            a_poison_task_cannot_stop_a_queue,
+            a_long_job_runs_once,
+            a_reused_name_neither_keeps_nor_takes_a_claim,
+            a_task_is_not_claimed_before_its_time,
+            a_start_time_follows_the_wall_clock,
+            a_cancelled_claim_is_over_and_its_holder_is_told,
+            only_a_task_that_has_not_ended_is_cancelled,
+            a_cancelled_hand_off_leaves_its_waiter_in_line,
+            a_redriven_task_begins_anew,
+            stall_counter_starts_anew_after_a_redrive,
+        );
+        $crate::cases_of!(
+            $harness,
+            dependencies,
+            a_task_waits_for_what_it_depends_on,
+            a_dependency_named_twice_is_one,
+            a_completed_dependency_is_no_obstacle,
+            only_existing_tasks_are_depended_on,
+            what_depends_on_a_lost_task_stays_blocked,
+            a_cancelled_dependent_stays_cancelled,
+            a_released_task_waits_for_its_start_time,
+            many_dependents_are_released_in_bounded_steps,
+            many_dependencies_are_linked_in_bounded_steps,
+            dependents_follow_a_task_that_changes_quickly,
+        );
+        $crate::cases_of!(
+            $harness,
             board,
             concurrent_posts_are_all_kept,
             a_thread_is_read_as_it_was_posted,

@@ -51,6 +51,12 @@ impl Entry {
         }
     }
 
+    /// The entry for a task that its worker has failed for good.
+    #[must_use]
+    pub fn dead_letter(agent: &str, task: &str, title: &str, reason: &str) -> Self {
+        Self::new(format!("agent:{agent}"), "dead_letter", format!("task {task}: {title}"), reason)
+    }
+
     /// The bytes that go into the log.
     ///
     /// # Errors

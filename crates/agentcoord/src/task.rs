@@ -3,15 +3,16 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use agentcoord_core::Result;
 use agentcoord_core::ids::{IdPrefix, Token};
 use agentcoord_core::store::Backend;
 use agentcoord_core::task::{
-    Claim, ClaimRef, ClaimTask, CompleteTask, CreateTasks, CreatedTask, ExtendTask, FailTask, NewTask, ProgressTask,
-    ReleaseTask, StartTask, TaskDetail, TaskStatus,
+    CancelTask, Claim, ClaimRef, ClaimTask, CompleteTask, CreateTasks, CreatedTask, ExtendTask, FailTask, NewTask,
+    ProgressTask, RedriveTask, ReleaseTask, StartTask, TaskDetail, TaskStatus,
 };
+use agentcoord_core::{Result, limits};
 use serde::de::DeserializeOwned;
 
+use crate::audit::Entry;
 use crate::client::{CoordinationClient, Holder, Pending, millis};
 use crate::wait::{SAFETY, Withdrawal};
 
@@ -19,14 +20,36 @@ impl CoordinationClient {
     /// Creates a task. See [`NewTask::titled`] for the defaults.
     ///
     /// # Errors
-    /// `Invalid` for bad input; `Refused` when an idempotency key is used again for something else.
-    pub async fn create_task(&self, task: NewTask) -> Result<CreatedTask> {
+    /// `Invalid` for bad input; `NotFound` when it depends on a task that is not there; `Refused` when an idempotency key
+    /// is used again for something else.
+    pub async fn create_task(&self, mut task: NewTask) -> Result<CreatedTask> {
+        if task.depends_on.len() > limits::WORK_PER_STEP {
+            // So many are not looked up before the answer.
+            let ids: Result<Vec<_>> = task.depends_on.iter().map(|id| IdPrefix::parse("depends_on", id)).collect();
+            task.depends_on = self.store().await?.tasks().keys(&ids?).await?;
+        }
         let created = self.run(CreateTasks::new(vec![task])).await?;
         created
             .items
             .into_iter()
             .next()
             .ok_or_else(|| agentcoord_core::Error::unavailable("the engine answered no task"))
+    }
+
+    /// Calls a task off, also a claimed one; whoever has it learns it ([`Task::lost`]).
+    ///
+    /// # Errors
+    /// `NotFound`; `WrongState` when the task has ended.
+    pub async fn cancel_task(&self, id: &str, reason: Option<String>) -> Result<()> {
+        self.run(CancelTask { key: id.to_owned(), reason }).await.map(drop)
+    }
+
+    /// Puts a failed, cancelled or dead task back, with all its attempts before it. Returns the state it is in now.
+    ///
+    /// # Errors
+    /// `NotFound`; `WrongState` when the task has not ended or is completed.
+    pub async fn redrive_task(&self, id: &str) -> Result<TaskStatus> {
+        Ok(self.run(RedriveTask { key: id.to_owned() }).await?.status)
     }
 
     /// Describes a claim for the best task that carries any of the tags (none: any task); awaiting it waits for one.
@@ -257,7 +280,10 @@ impl Task {
     }
 
     pub(crate) async fn failed(&self, reason: String, retry: bool) -> Result<TaskStatus> {
-        self.change(FailTask { key: self.key(), token: self.token(), reason, retry }).await
+        let task = &self.detail.task;
+        let agent = task.claimed_by.as_deref().unwrap_or_default();
+        let audit = Entry::dead_letter(agent, &task.key, &task.title, &reason).encode()?;
+        self.change(FailTask::new(self.key(), self.token(), reason, retry, audit)).await
     }
 
     /// Puts the task back to its place in the queue.

@@ -7,8 +7,7 @@ return step(function(op)
     if record.id ~= op.id then
         refuse({not_found = {noun = 'task', id = op.id}})
     end
-    task.finish(record, 'completed')
     record.has_result = op.has_result or nil
-    put('task', key, record)
-    return task.changed(key, record.status)
+    task.finish(key, record, 'completed')
+    return task.changed(key, 'completed')
 end)

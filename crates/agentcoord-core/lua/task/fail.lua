@@ -1,16 +1,19 @@
--- task/fail: says that the task could not be done; it is tried again while attempts are left and may help.
--- op {key, token, reason, retry}
+-- task/fail: says that the task could not be done; it rests and is tried again while attempts are left and may help.
+-- op {key, token, reason, retry, chance, audit}
 -- returns {key, status}
 
 return step(function(op)
     local key, record = task.owned(op.key, op.token)
+    task.note(key, record, op.reason, nil)
     record.error = op.reason
     if op.retry and record.attempt < record.max_attempts then
+        local pause = task.pause(record.backoff or task.BACKOFF, record.attempt, op.chance)
         task.free(record)
-        task.ready(key, record)
-        return task.changed(key, 'pending')
+        record.retry_at = now + pause
+        return task.changed(key, task.enqueue(key, record))
     end
-    task.finish(record, op.retry and 'dead' or 'failed')
-    put('task', key, record)
-    return task.changed(key, record.status)
+    local status = op.retry and 'dead' or 'failed'
+    task.finish(key, record, status)
+    audit.record(op.audit)
+    return task.changed(key, status)
 end)

@@ -267,12 +267,13 @@ fn finish<R: Rows>(
 fn settle<R: Rows>(step: &mut Step<'_, R>, key: &str, mut session: SessionRecord) -> Ruled<u64> {
     let holdings = step.scan(&index::owned_by(key), limits::WORK_PER_STEP)?;
     let all = holdings.len() < limits::WORK_PER_STEP;
+    let why = session.reason.clone().unwrap_or_default();
     for entry in &holdings {
         let [_, _, table, holding] = entry.parts()[..] else { continue };
         match Table::parse(table) {
             Some(Table::Lock) => lock::drop_grant(step, holding)?,
             Some(Table::LockTicket) => lock::drop_ticket(step, holding)?,
-            Some(Table::Task) => task::crash(step, holding)?,
+            Some(Table::Task) => task::crash(step, holding, &why)?,
             Some(Table::TaskTicket) => task::drop_ticket(step, holding)?,
             _ => {}
         }

@@ -59,6 +59,8 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         t::CompleteTask => task::complete,
         t::FailTask => task::fail,
         t::ReleaseTask => task::release,
+        t::CancelTask => task::cancel,
+        t::RedriveTask => task::redrive,
         b::OpenThread => board::open,
         b::PostMessage => board::post,
         b::ResolveThread => board::resolve,
@@ -126,7 +128,16 @@ fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
             Table::Approval => approval::expire(step, &key)?,
             Table::Client => forget(step, &key)?,
             Table::Key => step.delete::<crate::record::KeyRecord>(&key)?,
-            Table::Agent | Table::Pulse | Table::Thread | Table::Message | Table::Audit | Table::Ring => {}
+            Table::Link => task::link_more(step, &key)?,
+            Table::Announcement => task::announce_more(step, &key)?,
+            Table::Agent
+            | Table::Pulse
+            | Table::Setback
+            | Table::Dependency
+            | Table::Thread
+            | Table::Message
+            | Table::Audit
+            | Table::Ring => {}
         }
     }
     lock::hand_over(step)

@@ -84,6 +84,8 @@ pub(crate) struct Step<'a, R: Rows> {
     pub(crate) freed: VecDeque<Freed>,
     /// Waiters that this step may still look at for them.
     pub(crate) turns: usize,
+    /// Dependencies of tasks that this step may still link or change for work that may be put off.
+    pub(crate) links: usize,
     /// Lease time since the step before.
     pause: u64,
     /// Whether many sessions have fallen silent at once, when somebody had to know.
@@ -109,6 +111,7 @@ impl<'a, R: Rows> Step<'a, R> {
             settled: 0,
             freed: VecDeque::new(),
             turns: limits::WORK_PER_STEP,
+            links: limits::WORK_PER_STEP,
             pause,
             crowd_is_silent: None,
         })
@@ -278,25 +281,30 @@ impl<'a, R: Rows> Step<'a, R> {
         Ok(entries)
     }
 
-    /// The key of the record whose id begins with what was typed, when it is at least a short id long.
+    /// The key and record whose id begins with what was typed, when it is at least a short id long.
     ///
     /// A record's key is the shortest free prefix of its id, so the prefixes of the typed digits are tried from the
     /// shortest on. Prefixes shorter than a key are for reads (see [`crate::store`]), not for steps.
+    pub(crate) fn find<T: Record>(&mut self, typed: &str, id_of: impl Fn(&T) -> &Id) -> Ruled<Option<(String, T)>> {
+        let typed = digits(typed);
+        for length in key_lengths(typed.len()) {
+            if let Some(record) = self.get::<T>(&typed[..length])?
+                && id_of(&record).as_str().starts_with(&typed)
+            {
+                return Ok(Some((typed[..length].to_owned(), record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`Step::find`]; it must be there.
     pub(crate) fn resolve<T: Record>(
         &mut self,
         noun: Noun,
         typed: &str,
         id_of: impl Fn(&T) -> &Id,
     ) -> Ruled<(String, T)> {
-        let typed: String = typed.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
-        for length in key_lengths(typed.len()) {
-            if let Some(record) = self.get::<T>(&typed[..length])?
-                && id_of(&record).as_str().starts_with(&typed)
-            {
-                return Ok((typed[..length].to_owned(), record));
-            }
-        }
-        Err(Refusal::NotFound { noun, id: typed }.into())
+        Ok(self.find(typed, id_of)?.ok_or_else(|| Refusal::NotFound { noun, id: digits(typed) })?)
     }
 
     /// The shortest free key for a new record. An id names one record: its blobs are stored under it.
@@ -324,7 +332,10 @@ impl<'a, R: Rows> Step<'a, R> {
 
     /// Names a ticket or approval whose waiters must look again.
     pub(crate) fn wake(&mut self, topic: impl Into<String>) {
-        self.wakes.push(topic.into());
+        let topic = topic.into();
+        if self.wakes.last() != Some(&topic) {
+            self.wakes.push(topic);
+        }
     }
 
     /// Counts a settled due item.
@@ -448,6 +459,11 @@ impl<'a, R: Rows> Step<'a, R> {
         }
         Ok(())
     }
+}
+
+/// The digits of a typed id.
+fn digits(typed: &str) -> String {
+    typed.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The lengths that a key may have, given so many digits of an id.

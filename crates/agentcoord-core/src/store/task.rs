@@ -4,13 +4,14 @@ use async_trait::async_trait;
 
 use super::{FETCH_PAGE, Store, cursor, entry_of};
 use crate::error::{Noun, Result};
-use crate::ids::{Id, IdPrefix};
+use crate::ids::{Id, IdPrefix, SHORT_ID};
 use crate::op::Op;
-use crate::record::TaskRecord;
+use crate::record::{DependencyRecord, SetbackRecord, TaskRecord};
 use crate::table::{Range, Table, index};
 use crate::task::{
-    Claim, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, ExtendTask, FailTask, Page, ProgressTask,
-    ReleaseTask, StartTask, Task, TaskChanged, TaskDetail, TaskFilter, TaskQueue, TaskStatus, WithdrawTask, Withdrawn,
+    CancelTask, Claim, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, Dependency, ExtendTask, FailTask,
+    Page, ProgressTask, RedriveTask, ReleaseTask, Setback, StartTask, Task, TaskChanged, TaskDetail, TaskFilter,
+    TaskQueue, TaskStatus, WithdrawTask, Withdrawn,
 };
 use crate::time::LeaseClock;
 
@@ -34,6 +35,10 @@ fn task(key: String, record: TaskRecord, clock: &LeaseClock) -> Task {
         deadline_at: record.deadline.map(|at| clock.wall_at(at)),
         token: record.token,
         ticket: record.ticket,
+        not_before: record.not_before,
+        retry_at: record.retry_at.map(|at| clock.wall_at(at)),
+        waits_for: record.waits_for.unwrap_or(0),
+        lost: record.lost.unwrap_or(0),
         created_by: record.created_by,
         created_at: record.created_at,
         completed_at: record.completed_at,
@@ -49,6 +54,38 @@ impl TaskFilter {
         let claimer = self.claimed_by.as_ref().is_none_or(|by| record.name.as_ref() == Some(by));
         let text = self.text.as_ref().is_none_or(|t| record.title.to_lowercase().contains(&t.to_lowercase()));
         tags && claimer && text
+    }
+}
+
+impl Store {
+    /// Why a task's attempts came to nothing, oldest first.
+    async fn setbacks(&self, key: &str, number: u32) -> Result<Vec<Setback>> {
+        let keys: Vec<String> = (1..=number).map(|n| SetbackRecord::key(key, n)).collect();
+        let records = self.get_all::<SetbackRecord>(&keys).await?;
+        let setback = |record: SetbackRecord| Setback {
+            attempt: record.attempt,
+            crashed: record.crashed.unwrap_or(false),
+            reason: record.reason,
+            at: record.at,
+            agent: record.agent,
+            name: record.name,
+        };
+        Ok(records.into_iter().flatten().map(setback).collect())
+    }
+
+    /// What a task depends on.
+    async fn dependencies(&self, key: &str) -> Result<Vec<Dependency>> {
+        let entries = self.scan_all(index::needs(key)).await?;
+        let edges: Vec<String> = entries.iter().map(|e| e.key().to_owned()).collect();
+        let edges: Vec<DependencyRecord> = self.get_all(&edges).await?.into_iter().flatten().collect();
+        let keys: Vec<String> = edges.iter().map(|edge| edge.dependency.clone()).collect();
+        let tasks = self.get_all::<TaskRecord>(&keys).await?;
+        let dependency = |(edge, task): (DependencyRecord, Option<TaskRecord>)| Dependency {
+            key: edge.dependency,
+            status: task.map(|t| t.status),
+            state: edge.state,
+        };
+        Ok(edges.into_iter().zip(tasks).map(dependency).collect())
     }
 }
 
@@ -94,6 +131,26 @@ impl TaskQueue for Store {
         self.run(&op).await
     }
 
+    async fn cancel(&self, op: Op<CancelTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn redrive(&self, op: Op<RedriveTask>) -> Result<TaskChanged> {
+        self.run(&op).await
+    }
+
+    async fn keys(&self, ids: &[IdPrefix]) -> Result<Vec<String>> {
+        let mut keys = Vec::with_capacity(ids.len());
+        // Nearly every key is as short as can be, so most are found at the first look.
+        let short: Vec<String> = ids.iter().map(|id| id.as_str().chars().take(SHORT_ID).collect()).collect();
+        let records = self.get_all::<TaskRecord>(&short).await?;
+        for ((id, key), record) in ids.iter().zip(short).zip(records) {
+            let is_it = key.len() == SHORT_ID && record.is_some_and(|r| r.id.as_str().starts_with(id.as_str()));
+            keys.push(if is_it { key } else { self.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id).await?.0 });
+        }
+        Ok(keys)
+    }
+
     async fn find(&self, id: &IdPrefix) -> Result<Task> {
         let (key, record) = self.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id).await?;
         let (_, clock) = self.now().await?;
@@ -101,9 +158,14 @@ impl TaskQueue for Store {
     }
 
     async fn show(&self, id: &IdPrefix) -> Result<TaskDetail> {
-        let task = TaskQueue::find(self, id).await?;
-        let [description, payload, result] = self.texts("task", &task.id, ["description", "payload", "result"]).await?;
-        Ok(TaskDetail { task, description, payload, result })
+        let (key, record) = self.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id).await?;
+        let (_, clock) = self.now().await?;
+        let [description, payload, result] =
+            self.texts("task", &record.id, ["description", "payload", "result"]).await?;
+        let setbacks = self.setbacks(&key, record.setbacks.unwrap_or(0)).await?;
+        let depends_on =
+            if record.has_dependencies == Some(true) { self.dependencies(&key).await? } else { Vec::new() };
+        Ok(TaskDetail { task: task(key, record, &clock), description, payload, result, depends_on, setbacks })
     }
 
     async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>> {

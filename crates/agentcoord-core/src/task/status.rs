@@ -42,6 +42,12 @@ impl TaskStatus {
         Self::Dead,
     ];
 
+    /// Whether it ends a task, unless somebody redrives it.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Dead)
+    }
+
     /// The state as a snake_case word.
     #[must_use]
     pub fn word(self) -> &'static str {

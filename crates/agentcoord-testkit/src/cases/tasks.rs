@@ -5,8 +5,8 @@ use agentcoord_core::ids::{Id, Token};
 use agentcoord_core::limits;
 use agentcoord_core::store::Backend;
 use agentcoord_core::task::{
-    Claim, ClaimTask, CompleteTask, CreateTasks, ExtendTask, FailTask, NewTask, ProgressTask, StartTask, TaskFilter,
-    TaskStatus,
+    Backoff, Claim, ClaimTask, CompleteTask, CreateTasks, ExtendTask, FailTask, NewTask, ProgressTask, StartTask,
+    TaskFilter, TaskStatus,
 };
 
 use crate::actor::{Scene, claimed, id, strings, waiting};
@@ -246,14 +246,15 @@ pub async fn a_result_never_lands_at_another_task(scene: Scene) {
     assert_eq!(scene.task(&first).await.status, TaskStatus::Claimed);
 }
 
-/// A failure with retry goes back to its place until the attempts are used up; then the task is dead.
+/// A failed task rests and goes back to its place until the attempts are used up; then it is dead.
 pub async fn failed_task_is_retried_until_attempts_are_used_up(scene: Scene) {
     let ada = scene.agent("ada").await;
     let key = ada.create(NewTask { max_attempts: 2, ..NewTask::titled("fragile") }).await;
     ada.create_titled("next").await;
     let claim = ada.claim().await;
     assert_eq!(claim.attempt, 1);
-    assert_eq!(ada.fail(&claim, "no luck", true).await.expect("claimed").status, TaskStatus::Pending);
+    assert_eq!(ada.fail(&claim, "no luck", true).await.expect("claimed").status, TaskStatus::Scheduled);
+    scene.pass(limits::BACKOFF_FIRST * 2).await;
     let again = ada.claim().await;
     assert_eq!((again.key.as_str(), again.attempt), (key.as_str(), 2), "in front of the next");
     assert!(again.token > claim.token);
@@ -359,7 +360,7 @@ pub async fn a_stale_workers_failure_is_not_written(scene: Scene) {
 /// Starting and reporting progress are shown; a new attempt begins without the old one's note.
 pub async fn progress_is_shown_and_begins_anew(scene: Scene) {
     let ada = scene.agent("ada").await;
-    let key = ada.create_titled("a task").await;
+    let key = ada.create(NewTask { backoff: Some(Backoff::from_pause(0)), ..NewTask::titled("a task") }).await;
     let claim = ada.claim().await;
     ada.ask(StartTask { key: key.clone(), token: claim.token }).await.expect("claimed");
     let body = ProgressTask { key: key.clone(), token: claim.token, note: Some("half".to_owned()), percent: Some(50) };
@@ -526,6 +527,14 @@ pub async fn bad_task_requests_write_nothing(scene: Scene) {
         ("requires", NewTask { requires: strings(&[""]), ..good() }),
         ("max_attempts", NewTask { max_attempts: 0, ..good() }),
         ("lease", NewTask { lease: Some(0), ..good() }),
+        ("backoff.most", NewTask { backoff: Some(Backoff { first: 2, most: 1, jitter: 0 }), ..good() }),
+        ("backoff.jitter", NewTask { backoff: Some(Backoff { jitter: 101, ..Backoff::default() }), ..good() }),
+        ("not_before", NewTask { not_before: Some(u64::MAX), ..good() }),
+        ("depends_on", NewTask { depends_on: strings(&["no id"]), ..good() }),
+        (
+            "depends_on",
+            NewTask { depends_on: (0..=limits::DEPENDENCIES).map(|n| format!("{n:08x}")).collect(), ..good() },
+        ),
         ("key", NewTask { key: Some(String::new()), ..good() }),
         ("payload", NewTask { payload: Some("x".repeat(limits::BLOB_BYTES + 1)), ..good() }),
     ] {
@@ -534,7 +543,7 @@ pub async fn bad_task_requests_write_nothing(scene: Scene) {
     }
     refused!(ada.ask(CreateTasks::new(Vec::new())).await, Error::Invalid { field: "tasks", .. });
     refused!(ada.claim_id("xyz").await, Error::Invalid { field: "id", .. });
-    let failure = FailTask { key: "01234567".to_owned(), token: Token(1), reason: String::new(), retry: true };
+    let failure = FailTask::new("01234567".to_owned(), Token(1), String::new(), true, "{}".to_owned());
     refused!(ada.ask(failure).await, Error::Invalid { field: "reason", .. });
     assert_eq!(scene.csn().await, before);
 }

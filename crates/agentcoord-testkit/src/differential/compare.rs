@@ -179,6 +179,7 @@ fn named(entry: &Entry) -> Option<(Table, String)> {
         ["path", _, "w" | "ws", ..] => Table::LockTicket,
         ["ready" | "status", ..] => Table::Task,
         ["want", ..] => Table::TaskTicket,
+        ["dep" | "needs", ..] => Table::Dependency,
         ["live", ..] => Table::Session,
         ["name" | "who", ..] => Table::Agent,
         ["thread", ..] => Table::Thread,

@@ -86,6 +86,8 @@ pub(super) struct Known {
     pub(super) lock_requests: Recent<Asking>,
     pub(super) task_requests: Recent<Asking>,
     pub(super) tasks: Recent<String>,
+    /// Tasks that many depend on.
+    pub(super) hubs: Recent<String>,
     /// Whole ids of tasks, to type them longer than their key and to name results.
     pub(super) task_ids: Recent<Id>,
     pub(super) claims: Recent<Claimed>,

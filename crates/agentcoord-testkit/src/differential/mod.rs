@@ -7,6 +7,7 @@
 mod compare;
 mod known;
 mod operations;
+mod tasks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use agentcoord_core::engine::Engine;
 use agentcoord_core::error::{Disposition, Error};
 use agentcoord_core::memory::MemoryEngine;
+use agentcoord_core::time::Clock;
 
 use crate::clock::ManualClock;
 use compare::Comparison;
@@ -111,7 +113,7 @@ where
     let (mut sent, mut verbs) = (0, BTreeMap::new());
     moved().await;
     while sent < operations {
-        let next = generator.next();
+        let next = generator.next(clock.read().wall);
         if told.len() == TOLD {
             told.pop_front();
         }

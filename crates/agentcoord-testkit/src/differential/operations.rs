@@ -14,18 +14,14 @@ use agentcoord_core::lock::{
     AcquireLock, ConfirmLock, LockMode, LockPath, ReleaseLock, RenewLock, RevokeLock, WithdrawLock,
 };
 use agentcoord_core::op::{Actor, Answer, Call, Op, Verb, decode};
-use agentcoord_core::task::{
-    ClaimTask, CompleteTask, ConfirmTask, CreateTasks, ExtendTask, FailTask, NewTask, ProgressTask, ReleaseTask,
-    StartTask, WithdrawTask,
-};
 
 use super::known::{Asking, Client, Known, Teach, learn};
 use crate::random::Random;
 
 const PATHS: [&str; 11] =
     ["a", "a/", "a/b", "a/b/", "a-b", "b", "ä/ö", "src/main.rs", "src/main.rs.bak", "src/", "@git/index"];
-const TAGS: [&str; 5] = ["backend", "back", "frontend", "docs", "ünïcode tag"];
-const CAPABILITIES: [&str; 4] = ["rust", "python", "gpu", "c++"];
+pub(super) const TAGS: [&str; 5] = ["backend", "back", "frontend", "docs", "ünïcode tag"];
+pub(super) const CAPABILITIES: [&str; 4] = ["rust", "python", "gpu", "c++"];
 const NAMES: [&str; 4] = ["ada", "bob", "grace hopper", "ada-2"];
 const PEOPLE: [&str; 4] = ["eve", "mallory", "trent", "ada"];
 
@@ -80,17 +76,20 @@ pub(super) struct Generator {
     epoch: Epoch,
     clients: Vec<Client>,
     asked: Vec<Asked>,
+    /// What the wall clock reads.
+    pub(super) wall: u64,
 }
 
 impl Generator {
     pub(super) fn new(seed: u64, epoch: Epoch) -> Self {
         let mut random = Random::new(seed);
         let clients = (0..4).map(|_| Client { id: random.id(), next: 1 }).collect();
-        Self { random, known: Known::default(), epoch, clients, asked: Vec::new() }
+        Self { random, known: Known::default(), epoch, clients, asked: Vec::new(), wall: 0 }
     }
 
-    /// What happens next.
-    pub(super) fn next(&mut self) -> Next {
+    /// What happens next, when the wall clock reads `wall`.
+    pub(super) fn next(&mut self, wall: u64) -> Next {
+        self.wall = wall;
         match self.random.below(1_000) {
             0..120 => Next::Advance(self.random.number() % 200),
             120..132 => Next::Advance(self.random.number() % 8_000),
@@ -160,12 +159,12 @@ impl Generator {
         (client.id.clone(), RequestNo(number))
     }
 
-    fn ask<V: Verb<Reply: Debug + Teach> + Debug>(&mut self, actor: Actor, body: V) -> Asked {
+    pub(super) fn ask<V: Verb<Reply: Debug + Teach> + Debug>(&mut self, actor: Actor, body: V) -> Asked {
         let (client, request) = self.number();
         self.ask_as(client, request, actor, body)
     }
 
-    fn ask_as<V: Verb<Reply: Debug + Teach> + Debug>(
+    pub(super) fn ask_as<V: Verb<Reply: Debug + Teach> + Debug>(
         &mut self,
         client: Id,
         request: RequestNo,
@@ -178,7 +177,7 @@ impl Generator {
         Asked { call, words: words::<V>, read: read::<V>, learn: learn::<V::Reply> }
     }
 
-    fn actor(&mut self) -> Actor {
+    pub(super) fn actor(&mut self) -> Actor {
         match self.random.below(40) {
             0 => Actor::System,
             1 => self.human(),
@@ -197,7 +196,7 @@ impl Generator {
     }
 
     /// Mostly the owner of a thing, sometimes another.
-    fn owner(&mut self, session: Option<Id>) -> Actor {
+    pub(super) fn owner(&mut self, session: Option<Id>) -> Actor {
         match session {
             Some(session) if !self.random.one_in(8) => Actor::Session(session),
             _ => self.actor(),
@@ -208,14 +207,14 @@ impl Generator {
         of[self.random.below(of.len())].to_owned()
     }
 
-    fn some(&mut self, of: &[&str], most: usize) -> Vec<String> {
+    pub(super) fn some(&mut self, of: &[&str], most: usize) -> Vec<String> {
         let mut list: Vec<String> = (0..self.random.below(most + 1)).map(|_| self.one(of)).collect();
         list.sort();
         list.dedup();
         list
     }
 
-    fn maybe<T>(&mut self, times: usize, value: T) -> Option<T> {
+    pub(super) fn maybe<T>(&mut self, times: usize, value: T) -> Option<T> {
         self.random.one_in(times).then_some(value)
     }
 
@@ -233,7 +232,7 @@ impl Generator {
     }
 
     /// What somebody types for a record: its key, the whole id, or something that is not there.
-    fn typed(&mut self, known: Option<String>) -> String {
+    pub(super) fn typed(&mut self, known: Option<String>) -> String {
         match known {
             Some(key) if !self.random.one_in(15) => key,
             _ => self.random.id().as_str()[..8 + self.random.below(25)].to_owned(),
@@ -376,7 +375,7 @@ impl Generator {
     }
 
     /// What to withdraw: a request that was answered, or one that has not been sent yet.
-    fn withdrawn(&mut self, asking: Option<Asking>) -> (Id, RequestNo, Option<RequestNo>) {
+    pub(super) fn withdrawn(&mut self, asking: Option<Asking>) -> (Id, RequestNo, Option<RequestNo>) {
         match asking {
             Some(asking) if !self.random.one_in(5) => {
                 let later = RequestNo(asking.request.0 + 1 + self.random.number() % 3);
@@ -391,126 +390,13 @@ impl Generator {
         }
     }
 
-    fn number_of(&mut self, client: &Id) -> (Id, RequestNo) {
+    pub(super) fn number_of(&mut self, client: &Id) -> (Id, RequestNo) {
         match self.clients.iter_mut().find(|c| c.id == *client) {
             Some(client) => {
                 client.next += 1;
                 (client.id.clone(), RequestNo(client.next - 1))
             }
             None => (client.clone(), RequestNo(100_000 + self.random.number() % 1_000)),
-        }
-    }
-
-    fn task(&mut self) -> NewTask {
-        let mut task = NewTask::titled(format!("task {}", self.random.number() % 100));
-        let known = self.known.task_ids.pick(&mut self.random);
-        let fresh = self.random.id();
-        task.id = if self.random.one_in(40) { known.unwrap_or(fresh) } else { fresh };
-        self.known.task_ids.push(task.id.clone());
-        task.priority = u8::try_from(1 + self.random.below(5)).unwrap_or(3);
-        task.tags = self.some(&TAGS, 2);
-        task.requires = if self.random.one_in(3) { self.some(&CAPABILITIES, 2) } else { Vec::new() };
-        task.max_attempts = 1 + u32::try_from(self.random.below(4)).unwrap_or(0);
-        let lease = 1 + self.random.number() % 5_000;
-        task.lease = self.maybe(3, lease);
-        let key = format!("key {}", self.random.below(6));
-        task.key = self.maybe(5, key);
-        if self.random.one_in(4) {
-            // A repeated key is a duplicate only when the content is the same.
-            task = NewTask { id: task.id, key: task.key, ..NewTask::titled("the same") };
-        }
-        task.description = self.maybe(4, "much to do".to_owned());
-        task.payload = self.maybe(4, "[]".to_owned());
-        task
-    }
-
-    fn claim_of(&mut self) -> (String, Token, Actor) {
-        let made_up = self.random.number() % 90;
-        match self.known.claims.pick(&mut self.random) {
-            Some(claim) => {
-                let token = if self.random.one_in(12) { Token(made_up) } else { claim.token };
-                (self.typed(Some(claim.key)), token, self.owner(claim.session))
-            }
-            None => (self.typed(None), Token(made_up), self.actor()),
-        }
-    }
-
-    fn tasks(&mut self) -> Asked {
-        match self.random.below(34) {
-            0..8 => {
-                let actor = self.actor();
-                let many = if self.random.one_in(25) { 1 + self.random.below(100) } else { 1 + self.random.below(3) };
-                let tasks = (0..many).map(|_| self.task()).collect();
-                self.ask(actor, CreateTasks::new(tasks))
-            }
-            8..17 => {
-                let actor = self.actor();
-                let mut body = ClaimTask::new(self.some(&TAGS, 3));
-                let known = self.known.tasks.pick(&mut self.random);
-                let typed = self.typed(known);
-                body.id = self.maybe(6, typed);
-                let (lease, wait) = (1 + self.random.number() % 5_000, self.random.number() % 8_000);
-                body.lease = self.maybe(3, lease);
-                body.wait = if self.random.one_in(3) { Some(0) } else { self.maybe(3, wait) };
-                self.ask(actor, body)
-            }
-            17..20 => match self.known.task_requests.pick(&mut self.random) {
-                Some(Asking { ticket: Some(ticket), session, .. }) => {
-                    let actor = self.owner(session);
-                    self.ask(actor, ConfirmTask { ticket })
-                }
-                _ => {
-                    let (actor, ticket) = (self.actor(), Ticket::of(&self.random.id(), RequestNo(1)));
-                    self.ask(actor, ConfirmTask { ticket })
-                }
-            },
-            20..22 => {
-                let asking = self.known.task_requests.pick(&mut self.random);
-                let (client, request, confirm) = self.withdrawn(asking);
-                let (_, number) = self.number_of(&client);
-                let actor = self.actor();
-                self.ask_as(client, number, actor, WithdrawTask { request, confirm })
-            }
-            22..24 => {
-                let (key, token, actor) = self.claim_of();
-                self.ask(actor, StartTask { key, token })
-            }
-            24..26 => {
-                let (key, token, actor) = self.claim_of();
-                let percent = u8::try_from(self.random.below(101)).unwrap_or(0);
-                let body = ProgressTask {
-                    key,
-                    token,
-                    note: self.maybe(2, "half way".to_owned()),
-                    percent: self.maybe(2, percent),
-                };
-                self.ask(actor, body)
-            }
-            26..28 => {
-                let (key, token, actor) = self.claim_of();
-                let lease = 1 + self.random.number() % 5_000;
-                self.ask(actor, ExtendTask { key, token, lease })
-            }
-            28..30 => {
-                let (key, token, actor) = self.claim_of();
-                let fresh = self.random.id();
-                let id = if self.random.one_in(10) {
-                    self.known.task_ids.pick(&mut self.random).unwrap_or(fresh)
-                } else {
-                    self.known.task_ids.find(|id| id.as_str().starts_with(&key)).unwrap_or(fresh)
-                };
-                let result = self.maybe(2, "{\"ok\":true}".to_owned());
-                self.ask(actor, CompleteTask::new(key, id, token, result))
-            }
-            30..32 => {
-                let (key, token, actor) = self.claim_of();
-                let retry = !self.random.one_in(3);
-                self.ask(actor, FailTask { key, token, reason: "no luck".to_owned(), retry })
-            }
-            _ => {
-                let (key, token, actor) = self.claim_of();
-                self.ask(actor, ReleaseTask { key, token })
-            }
         }
     }
 

@@ -2,13 +2,11 @@
 
 use agentcoord::core::audit::AuditLog;
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::view::EntryView;
 use crate::context::Context;
-use crate::duration;
 use crate::error::CliError;
+use crate::moment;
 use crate::output::{Grid, Page, Render, Stamp, Tone, json};
 
 /// Entries read at once.
@@ -19,7 +17,7 @@ const PAGE: u64 = 200;
 #[group(skip)]
 pub(crate) struct Args {
     /// Not older than so long, or than a time such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "DURATION|TIME", value_parser = since, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION|TIME", value_parser = moment::past, allow_hyphen_values = true)]
     since: Option<Stamp>,
     /// Of this agent or person
     #[arg(long, value_name = "NAME")]
@@ -33,15 +31,6 @@ pub(crate) struct Args {
     /// Go on where an earlier page began: older entries
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<u64>,
-}
-
-fn since(text: &str) -> Result<Stamp, String> {
-    if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
-        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000);
-        return millis.map(Stamp).map_err(|_| "a time after 1970".to_owned());
-    }
-    let ago = duration::parse(text).map_err(|e| format!("{e}, or a time such as 2026-01-31T12:00:00Z"))?;
-    Ok(Stamp(Stamp::now().0.saturating_sub(duration::millis(ago))))
 }
 
 impl Args {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use agentcoord::core::task::{CreateTasks, NewTask};
+use agentcoord::core::ids::IdPrefix;
+use agentcoord::core::store::Backend;
+use agentcoord::core::task::{Backoff, CreateTasks, NewTask};
 
 use super::show;
 use super::view::OneTask;
@@ -10,7 +12,8 @@ use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
 use crate::identity::Unknown;
-use crate::{input, principal};
+use crate::output::Stamp;
+use crate::{input, moment, principal};
 
 /// The task.
 #[derive(Debug, clap::Args)]
@@ -30,9 +33,18 @@ pub(crate) struct Args {
     /// A capability that the agent must have
     #[arg(long, value_name = "WORD")]
     requires: Vec<String>,
+    /// A task that must be completed before; may be given several times
+    #[arg(long, value_name = "ID")]
+    depends_on: Vec<String>,
+    /// Nobody gets it before: a time such as 2026-01-31T12:00:00Z, or so long from now
+    #[arg(long, value_name = "TIME|DURATION", value_parser = moment::future, allow_hyphen_values = true)]
+    not_before: Option<Stamp>,
     /// How often it may be attempted
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
+    /// How long it rests after a failure [default: 1s]; twice as long after each further one, up to 10m. 0: not at all
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
+    backoff: Option<Duration>,
     /// How long a claim lasts unless extended
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_positive, allow_hyphen_values = true)]
     lease: Option<Duration>,
@@ -47,7 +59,7 @@ pub(crate) struct Args {
 /// Adds a task.
 ///
 /// # Errors
-/// `INVALID` for bad input; `REFUSED` when the key was used for something else.
+/// `INVALID` for bad input; `NOT_FOUND` when it depends on a task that is not there; `REFUSED` when the key was used for something else.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<OneTask, CliError> {
     let mut task = NewTask::titled(args.title);
     task.description = args.description.map(|typed| input::text("description", typed)).transpose()?;
@@ -57,6 +69,10 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<OneTask, CliErr
     task.requires = args.requires;
     task.max_attempts = args.max_attempts.unwrap_or(task.max_attempts);
     task.lease = args.lease.map(duration::millis);
+    task.backoff = args.backoff.map(|pause| Backoff::from_pause(duration::millis(pause)));
+    task.not_before = args.not_before.map(|at| at.0);
+    let ids: Result<Vec<_>, _> = args.depends_on.iter().map(|id| IdPrefix::parse("depends-on", id)).collect();
+    task.depends_on = context.store().await?.tasks().keys(&ids?).await?;
     task.key = args.key;
     let actor = principal::speaker(context, Unknown::Register).await?;
     let created = context.connection().await?.run(&actor, CreateTasks::new(vec![task])).await?;

@@ -1,5 +1,6 @@
 //! `tasks fail`.
 
+use agentcoord::audit::Entry;
 use agentcoord::core::task::FailTask;
 
 use super::held::{Held, Which};
@@ -27,6 +28,7 @@ pub(crate) struct Args {
 /// `STALE` when the task is not the caller's.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<OneTask, CliError> {
     let held = Held::find(context, args.which).await?;
-    let body = FailTask { key: held.key.clone(), token: held.token, reason: args.reason, retry: !args.no_retry };
+    let audit = Entry::dead_letter(held.name(), &held.key, &held.title, &args.reason).encode()?;
+    let body = FailTask::new(held.key.clone(), held.token, args.reason, !args.no_retry, audit);
     held.change(context, body).await
 }

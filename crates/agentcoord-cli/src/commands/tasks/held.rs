@@ -28,6 +28,8 @@ pub(super) struct Held {
     caller: Caller,
     /// The task's short id.
     pub(super) key: String,
+    /// The task's title.
+    pub(super) title: String,
     /// The task's full id.
     pub(super) id: Id,
     /// The token.
@@ -44,9 +46,14 @@ impl Held {
         let task = show::of(context, &which.id).await?.task;
         let own = task.token.filter(|_| task.session.as_ref() == Some(&caller.session));
         match which.token.map(Token).or(own) {
-            Some(token) => Ok(Self { caller, key: task.key, id: task.id, token }),
+            Some(token) => Ok(Self { caller, key: task.key, title: task.title, id: task.id, token }),
             None => Err(stale(&task)),
         }
+    }
+
+    /// Who holds it.
+    pub(super) fn name(&self) -> &str {
+        &self.caller.name
     }
 
     /// Changes the claimed task, and reads what has become of it.

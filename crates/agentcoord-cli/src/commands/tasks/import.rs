@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 
 use agentcoord::core::limits;
 use agentcoord::core::op::{Verb, sha256};
-use agentcoord::core::task::{CreateTasks, NewTask};
+use agentcoord::core::task::{Backoff, CreateTasks, NewTask};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::Value;
@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::duration;
 use crate::error::CliError;
 use crate::identity::Unknown;
+use crate::moment;
 use crate::output::{Page, Render};
 use crate::principal;
 use crate::progress::Progress;
@@ -29,7 +30,8 @@ const LINE_BYTES: usize = 4 * limits::BLOB_BYTES;
 /// From where.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "One JSON object a line: title, and if need be description, priority, tags, requires, \
-max_attempts, lease (\"30m\" or seconds), payload (any JSON), key.")]
+max_attempts, lease and backoff (\"30m\" or seconds), not_before (a time, or so long from now), depends_on (ids of tasks that \
+exist), payload (any JSON), key.")]
 pub(crate) struct Args {
     /// A file of JSON lines; - reads stdin
     file: String,
@@ -47,16 +49,30 @@ struct Line {
     #[serde(default)]
     requires: Vec<String>,
     max_attempts: Option<u32>,
-    lease: Option<Lease>,
+    lease: Option<Span>,
+    backoff: Option<Span>,
+    not_before: Option<String>,
+    #[serde(default)]
+    depends_on: Vec<String>,
     payload: Option<Value>,
     key: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Lease {
+enum Span {
     Seconds(u64),
     Words(String),
+}
+
+impl Span {
+    /// Milliseconds.
+    fn millis(self, field: &str) -> Result<u64, String> {
+        match self {
+            Self::Seconds(seconds) => Ok(seconds.saturating_mul(1_000)),
+            Self::Words(words) => duration::parse(&words).map(duration::millis).map_err(|e| format!("{field}: {e}")),
+        }
+    }
 }
 
 /// A task and the line it comes from.
@@ -171,13 +187,11 @@ fn parse(number: usize, bytes: &[u8]) -> Result<Option<NewTask>, String> {
     task.tags = line.tags;
     task.requires = line.requires;
     task.max_attempts = line.max_attempts.unwrap_or(task.max_attempts);
-    task.lease = match line.lease {
-        Some(Lease::Seconds(seconds)) => Some(seconds.saturating_mul(1_000)),
-        Some(Lease::Words(words)) => {
-            Some(duration::millis(duration::parse(&words).map_err(|e| format!("lease: {e}"))?))
-        }
-        None => None,
-    };
+    task.lease = line.lease.map(|lease| lease.millis("lease")).transpose()?;
+    task.backoff = line.backoff.map(|pause| pause.millis("backoff").map(Backoff::from_pause)).transpose()?;
+    let start = line.not_before.map(|text| moment::future(&text).map_err(|e| format!("not_before: {e}")));
+    task.not_before = start.transpose()?.map(|at| at.0);
+    task.depends_on = line.depends_on;
     task.payload = line.payload.filter(|v| !v.is_null()).map(|v| v.to_string());
     let digest = || format!("import/{}/{number}", &sha256(text.as_bytes())[..32]);
     task.key = Some(line.key.unwrap_or_else(digest));

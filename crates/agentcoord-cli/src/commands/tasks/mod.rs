@@ -1,6 +1,7 @@
 //! `tasks`: the queue. An agent claims, works, and says how it went.
 
 mod add;
+mod cancel;
 mod claim;
 mod done;
 mod extend;
@@ -9,6 +10,7 @@ mod held;
 mod import;
 mod list;
 mod progress;
+mod redrive;
 mod release;
 mod show;
 mod start;
@@ -38,6 +40,10 @@ super::noun! {
         Fail(fail),
         /// Put a claimed task back to its place in the queue
         Release(release),
+        /// Call a task off, also a claimed one
+        Cancel(cancel),
+        /// Put a failed, cancelled or dead task back, with all its attempts before it
+        Redrive(redrive),
         /// One task with its long texts
         Show(show),
         /// Run a command for each task, until it is told to stop

@@ -1,13 +1,16 @@
 //! A task as answers show it.
 
 use agentcoord::core::ids::Token;
-use agentcoord::core::task::{Task, TaskDetail, TaskStatus};
+use agentcoord::core::task::{Dependency, Setback, Task, TaskDetail, TaskStatus};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::input;
 use crate::output::{Grid, Page, Render, Stamp, Tone, ago};
+
+/// Dependencies and lost attempts that a table lists.
+const LISTED: usize = 20;
 
 /// A task.
 #[derive(Clone, Debug, Serialize)]
@@ -21,7 +24,10 @@ pub(crate) struct TaskView {
     priority: u8,
     tags: Vec<String>,
     requires: Vec<String>,
-    depends_on: Vec<String>,
+    waits_for: u32,
+    lost: u32,
+    not_before: Option<Stamp>,
+    retry_at: Option<Stamp>,
     attempt: u32,
     max_attempts: u32,
     crashes: u32,
@@ -43,9 +49,41 @@ pub(crate) struct TaskView {
 /// What listings leave out.
 #[derive(Clone, Debug, Serialize)]
 struct Long {
+    depends_on: Vec<String>,
+    dependencies: Vec<DependencyView>,
+    setbacks: Vec<SetbackView>,
     description: Option<String>,
     payload: Option<Value>,
     result: Option<Value>,
+}
+
+/// A task that this one depends on. Without a status it is not there any more.
+#[derive(Clone, Debug, Serialize)]
+struct DependencyView {
+    id: String,
+    status: Option<TaskStatus>,
+}
+
+/// An attempt that came to nothing.
+#[derive(Clone, Debug, Serialize)]
+struct SetbackView {
+    attempt: u32,
+    crashed: bool,
+    reason: String,
+    at: Stamp,
+    by: Option<String>,
+}
+
+impl From<Setback> for SetbackView {
+    fn from(setback: Setback) -> Self {
+        Self {
+            attempt: setback.attempt,
+            crashed: setback.crashed,
+            reason: setback.reason,
+            at: Stamp(setback.at),
+            by: setback.name,
+        }
+    }
 }
 
 impl From<Task> for TaskView {
@@ -57,7 +95,10 @@ impl From<Task> for TaskView {
             priority: task.priority,
             tags: task.tags,
             requires: task.requires,
-            depends_on: Vec::new(),
+            waits_for: task.waits_for,
+            lost: task.lost,
+            not_before: task.not_before.map(Stamp),
+            retry_at: task.retry_at.map(Stamp),
             attempt: task.attempt,
             max_attempts: task.max_attempts,
             crashes: task.crashes,
@@ -78,7 +119,11 @@ impl From<Task> for TaskView {
 
 impl From<TaskDetail> for TaskView {
     fn from(detail: TaskDetail) -> Self {
+        let dependency = |d: Dependency| DependencyView { id: d.key, status: d.status };
         let long = Long {
+            depends_on: detail.depends_on.iter().map(|d| d.key.clone()).collect(),
+            dependencies: detail.depends_on.into_iter().map(dependency).collect(),
+            setbacks: detail.setbacks.into_iter().map(SetbackView::from).collect(),
             description: detail.description,
             payload: detail.payload.map(input::value),
             result: detail.result.map(input::value),
@@ -100,6 +145,14 @@ fn words(status: TaskStatus) -> String {
     status.word().replace('_', " ")
 }
 
+/// The state of a task, and of a blocked one whether it will stay so.
+fn standing(task: &TaskView) -> String {
+    match task.lost {
+        0 => words(task.status),
+        n => format!("{}, {n} lost", words(task.status)),
+    }
+}
+
 /// Tasks as a table.
 pub(crate) fn grid(items: &[TaskView]) -> Grid {
     let mut grid = Grid::new(["ID", "STATUS", "PRIO", "TITLE", "TAGS", "CLAIMED BY", "AGE", "DONE"]);
@@ -107,7 +160,7 @@ pub(crate) fn grid(items: &[TaskView]) -> Grid {
         let progress = task.percent.map(|p| format!("{p}%")).unwrap_or_default();
         let cells = [
             task.id.clone(),
-            words(task.status),
+            standing(task),
             task.priority.to_string(),
             task.title.clone(),
             task.tags.join(", "),
@@ -115,7 +168,7 @@ pub(crate) fn grid(items: &[TaskView]) -> Grid {
             ago(task.created_at),
             task.completed_at.map_or(progress, ago),
         ];
-        grid.row(tone(task.status), cells);
+        grid.row(if task.lost > 0 { Tone::Bad } else { tone(task.status) }, cells);
     }
     grid
 }
@@ -132,6 +185,12 @@ fn fields(task: &TaskView, page: &mut Page) {
         0 => format!("{} of {}", task.attempt, task.max_attempts),
         n => format!("{} of {}, and {n} lost with their worker", task.attempt, task.max_attempts),
     };
+    let waits_for = match (task.waits_for, task.lost) {
+        (0, _) => None,
+        (n, 0) => Some(format!("{n} tasks")),
+        (n, lost) => Some(format!("{n} tasks, {lost} of which ended without being completed")),
+    };
+    let start = task.not_before.filter(|_| !task.status.is_final());
     page.fields([
         ("id", Some(task.id.clone())),
         ("title", Some(task.title.clone())),
@@ -139,6 +198,9 @@ fn fields(task: &TaskView, page: &mut Page) {
         ("priority", Some(task.priority.to_string())),
         ("tags", list(&task.tags)),
         ("requires", list(&task.requires)),
+        ("waits for", waits_for),
+        ("not before", start.map(|at| format!("{} ({})", at.rfc3339(), at.ahead()))),
+        ("next try", task.retry_at.map(Stamp::ahead)),
         ("claimed by", task.claimed_by.clone()),
         ("claimed", task.claimed_at.map(ago)),
         ("deadline", task.deadline.map(Stamp::ahead)),
@@ -150,6 +212,8 @@ fn fields(task: &TaskView, page: &mut Page) {
         ("ended", task.completed_at.map(ago)),
     ]);
     let Some(long) = &task.long else { return };
+    dependencies(&long.dependencies, page);
+    setbacks(&long.setbacks, page);
     let json = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
     let texts = [
         ("description", long.description.clone()),
@@ -162,6 +226,38 @@ fn fields(task: &TaskView, page: &mut Page) {
             page.line(name);
             page.block(&text, 2);
         }
+    }
+}
+
+/// What a task depends on: first what is not completed.
+fn dependencies(all: &[DependencyView], page: &mut Page) {
+    if all.is_empty() {
+        return;
+    }
+    page.gap();
+    page.line("depends on");
+    let is_done = |d: &DependencyView| d.status == Some(TaskStatus::Completed);
+    let (done, open): (Vec<_>, Vec<_>) = all.iter().partition(|d| is_done(d));
+    for dependency in open.into_iter().chain(done).take(LISTED) {
+        let status = dependency.status.map_or_else(|| "not there".to_owned(), words);
+        page.block(&format!("{}  {status}", dependency.id), 2);
+    }
+    if all.len() > LISTED {
+        page.block(&format!("and {} more", all.len() - LISTED), 2);
+    }
+}
+
+/// The attempts that came to nothing: the newest ones.
+fn setbacks(all: &[SetbackView], page: &mut Page) {
+    if all.is_empty() {
+        return;
+    }
+    page.gap();
+    page.line("attempts that came to nothing");
+    for setback in &all[all.len().saturating_sub(LISTED)..] {
+        let by = setback.by.as_deref().unwrap_or("nobody");
+        let end = if setback.crashed { "lost" } else { "failed" };
+        page.block(&format!("{}  {end} {} by {by}: {}", setback.attempt, ago(setback.at), setback.reason), 2);
     }
 }
 

@@ -257,3 +257,16 @@ pub(super) fn line_up_again<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled
     waiter.seq = step.next_seq();
     step.put(key, &waiter)
 }
+
+/// Goes on with a claim whose offer was called off: it gets a ready task that matches, else it keeps its place in the line.
+pub(super) fn wait_on<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
+    let Some(mut waiter) = step.get::<TaskTicketRecord>(key)? else { return Ok(()) };
+    waiter.offered = None;
+    step.put(key, &waiter)?;
+    if let Some(key) = best(step, &waiter.tags, &waiter.capabilities)?
+        && let Some(task) = step.get::<TaskRecord>(&key)?
+    {
+        ready(step, &key, task)?;
+    }
+    Ok(())
+}

@@ -1,29 +1,42 @@
-//! Rules of the task queue: the life of a task. Who gets which task is [`dispatch`]'s.
+//! Rules of the task queue: the life of a task. Who gets which task is [`dispatch`]'s, what comes after a lost attempt
+//! [`retry`]'s, and who waits for whom [`dependency`]'s.
 
+mod dependency;
 mod dispatch;
+mod retry;
 
+use crate::engine::KEEPER;
 use crate::error::{Noun, Policy, Refusal};
 use crate::limits;
 use crate::machine::rows::Rows;
-use crate::machine::step::{Ruled, Step};
+use crate::machine::step::{Ruled, Step, Stop};
 use crate::record::{KeyRecord, TaskRecord};
 use crate::task::{
-    CompleteTask, CreateTasks, Created, CreatedTask, ExtendTask, FailTask, NewTask, ProgressTask, ReleaseTask,
+    CancelTask, CompleteTask, CreateTasks, Created, CreatedTask, ExtendTask, NewTask, ProgressTask, ReleaseTask,
     StartTask, TaskChanged, TaskStatus,
 };
+pub(super) use dependency::{announce_more, link_more};
 pub(super) use dispatch::{claim, confirm, drop_ticket, give_up, withdraw};
-use dispatch::{line_up_again, ready};
+use dispatch::{line_up_again, ready, wait_on};
+pub(super) use retry::{crash, fail, redrive};
 
 pub(super) fn create<R: Rows>(step: &mut Step<'_, R>, body: CreateTasks) -> Ruled<Created> {
     let created_by = step.principal()?;
     let mut items = Vec::with_capacity(body.tasks.len());
+    // Dependencies that are linked, and so known to exist, before the answer.
+    let mut links = limits::WORK_PER_STEP;
     for task in body.tasks {
-        items.push(create_one(step, task, &created_by)?);
+        items.push(create_one(step, task, &created_by, &mut links)?);
     }
     Ok(Created { items })
 }
 
-fn create_one<R: Rows>(step: &mut Step<'_, R>, new: NewTask, created_by: &str) -> Ruled<CreatedTask> {
+fn create_one<R: Rows>(
+    step: &mut Step<'_, R>,
+    new: NewTask,
+    created_by: &str,
+    links: &mut usize,
+) -> Ruled<CreatedTask> {
     let idempotency = new.key.as_ref().map(|k| format!("task/{k}"));
     if let Some(known) = idempotency.as_ref().map(|k| step.get::<KeyRecord>(k)).transpose()?.flatten() {
         if known.digest != new.digest {
@@ -32,7 +45,7 @@ fn create_one<R: Rows>(step: &mut Step<'_, R>, new: NewTask, created_by: &str) -
         return Ok(CreatedTask { key: known.key, duplicate: true });
     }
     let key = step.free_key::<TaskRecord>(&new.id, |t| &t.id)?;
-    let task = TaskRecord {
+    let mut task = TaskRecord {
         id: new.id,
         title: new.title,
         status: TaskStatus::Pending,
@@ -50,10 +63,17 @@ fn create_one<R: Rows>(step: &mut Step<'_, R>, new: NewTask, created_by: &str) -
         has_description: new.has_description.then_some(true),
         has_payload: new.has_payload.then_some(true),
         has_result: None,
+        has_dependencies: (!new.depends_on.is_empty()).then_some(true),
         completed_at: None,
         error: None,
         note: None,
         percent: None,
+        backoff: new.backoff,
+        not_before: new.not_before,
+        retry_at: None,
+        setbacks: None,
+        waits_for: None,
+        lost: None,
         session: None,
         agent: None,
         name: None,
@@ -67,8 +87,33 @@ fn create_one<R: Rows>(step: &mut Step<'_, R>, new: NewTask, created_by: &str) -
         let expires_at = step.wall + limits::KEY_TTL;
         step.put(&idempotency, &KeyRecord { key: key.clone(), digest: new.digest, expires_at })?;
     }
-    ready(step, &key, task)?;
+    dependency::link(step, &key, &mut task, &new.depends_on, links)?;
+    enqueue(step, &key, task)?;
     Ok(CreatedTask { key, duplicate: false })
+}
+
+/// Puts a task where it belongs: behind what it depends on, its start time or its pause, else into its queue.
+fn enqueue<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord) -> Ruled<TaskStatus> {
+    let too_early = task.not_before.filter(|at| *at > step.wall);
+    task.retry_at = task.retry_at.filter(|at| *at > step.now && too_early.is_none());
+    task.status = match (task.waits_for, too_early, task.retry_at) {
+        (Some(_), _, _) => TaskStatus::Blocked,
+        (None, None, None) => {
+            ready(step, key, task)?;
+            return Ok(TaskStatus::Pending);
+        }
+        (None, too_early, retry_at) => {
+            // It sleeps until the next thing that it knew to be due.
+            let sooner = too_early.is_some_and(|at| at < step.state.next_calendar)
+                || retry_at.is_some_and(|at| at < step.state.next_due);
+            if sooner {
+                step.wake(KEEPER);
+            }
+            TaskStatus::Scheduled
+        }
+    };
+    step.put(key, &task)?;
+    Ok(task.status)
 }
 
 /// Takes a claim away from whoever has it; the task keeps its place in the order.
@@ -102,8 +147,12 @@ fn expect(key: &str, actual: TaskStatus, expected: TaskStatus) -> Ruled<()> {
     if actual == expected {
         return Ok(());
     }
-    let (actual, expected) = (actual.word().to_owned(), expected.word().to_owned());
-    Err(Refusal::WrongState { noun: Noun::Task, id: key.to_owned(), actual, expected }.into())
+    Err(wrong_state(key, actual, expected.word()))
+}
+
+fn wrong_state(key: &str, actual: TaskStatus, expected: &str) -> Stop {
+    let (actual, expected) = (actual.word().to_owned(), expected.to_owned());
+    Refusal::WrongState { noun: Noun::Task, id: key.to_owned(), actual, expected }.into()
 }
 
 fn changed(key: String, task: &TaskRecord) -> TaskChanged {
@@ -138,34 +187,42 @@ pub(super) fn complete<R: Rows>(step: &mut Step<'_, R>, body: CompleteTask) -> R
     if task.id != body.id {
         return Err(Refusal::NotFound { noun: Noun::Task, id: body.id.as_str().to_owned() }.into());
     }
-    finish(step, &mut task, TaskStatus::Completed);
     task.has_result = body.has_result.then_some(true);
-    step.put(&key, &task)?;
-    Ok(changed(key, &task))
+    finish(step, &key, task, TaskStatus::Completed)?;
+    Ok(TaskChanged { key, status: TaskStatus::Completed })
+}
+
+pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled<TaskChanged> {
+    let by = step.principal()?;
+    let (key, mut task) = step.resolve::<TaskRecord>(Noun::Task, &body.key, |t| &t.id)?;
+    if task.status.is_final() {
+        return Err(wrong_state(&key, task.status, "not ended"));
+    }
+    task.error = Some(match body.reason {
+        Some(reason) => format!("cancelled by {by}: {reason}"),
+        None => format!("cancelled by {by}"),
+    });
+    let (ticket, offered) = (task.ticket.clone(), task.offer.is_some());
+    finish(step, &key, task, TaskStatus::Cancelled)?;
+    match ticket {
+        Some(ticket) if offered => wait_on(step, ticket.as_str())?,
+        // The holder listens to the ticket that its claim came from.
+        Some(ticket) => step.wake(ticket.as_str()),
+        None => {}
+    }
+    Ok(TaskChanged { key, status: TaskStatus::Cancelled })
 }
 
 /// Brings a task to a final state. Who had it last stays readable; nobody holds it.
-fn finish<R: Rows>(step: &Step<'_, R>, task: &mut TaskRecord, status: TaskStatus) {
+fn finish<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord, status: TaskStatus) -> Ruled<()> {
     let (name, agent) = (task.name.take(), task.agent.take());
-    free(task);
+    free(&mut task);
     task.name = name;
     task.agent = agent;
     task.status = status;
     task.completed_at = Some(step.wall);
-}
-
-pub(super) fn fail<R: Rows>(step: &mut Step<'_, R>, body: FailTask) -> Ruled<TaskChanged> {
-    let (key, mut task) = owned(step, &body.key, body.token)?;
-    task.error = Some(body.reason);
-    if body.retry && task.attempt < task.max_attempts {
-        free(&mut task);
-        ready(step, &key, task)?;
-        return Ok(TaskChanged { key, status: TaskStatus::Pending });
-    }
-    let status = if body.retry { TaskStatus::Dead } else { TaskStatus::Failed };
-    finish(step, &mut task, status);
-    step.put(&key, &task)?;
-    Ok(changed(key, &task))
+    step.put(key, &task)?;
+    dependency::announce(step, key, status)
 }
 
 pub(super) fn release<R: Rows>(step: &mut Step<'_, R>, body: ReleaseTask) -> Ruled<TaskChanged> {
@@ -176,32 +233,14 @@ pub(super) fn release<R: Rows>(step: &mut Step<'_, R>, body: ReleaseTask) -> Rul
     Ok(TaskChanged { key, status: TaskStatus::Pending })
 }
 
-/// A claim's deadline or offer has passed.
+/// The time of a task has come: of a claim's deadline or offer to pass, or of a scheduled one to begin.
 pub(super) fn overdue<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     let Some(task) = step.get::<TaskRecord>(key)? else { return Ok(()) };
+    if task.status == TaskStatus::Scheduled {
+        return enqueue(step, key, task).map(drop);
+    }
     if let (Some(_), Some(ticket)) = (task.offer, &task.ticket) {
         line_up_again(step, ticket.as_str())?;
     }
-    crash(step, key)
-}
-
-/// A task has lost its worker: back to its place in the queue, or dead when that happened too often.
-///
-/// A handed-over task that nobody confirmed has not lost anybody: its attempt does not count.
-pub(super) fn crash<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
-    let Some(mut task) = step.get::<TaskRecord>(key)? else { return Ok(()) };
-    if task.offer.is_some() {
-        free(&mut task);
-        task.attempt = task.attempt.saturating_sub(1);
-        return ready(step, key, task);
-    }
-    task.crashes += 1;
-    task.attempt = task.attempt.saturating_sub(1);
-    if task.crashes < limits::MAX_CRASHES {
-        free(&mut task);
-        return ready(step, key, task);
-    }
-    task.error = Some(format!("lost {} workers", task.crashes));
-    finish(step, &mut task, TaskStatus::Dead);
-    step.put(key, &task)
+    crash(step, key, "its lease ended")
 }
