@@ -12,6 +12,7 @@ mod escapes;
 mod formats;
 mod identity;
 mod liveness;
+mod lives;
 mod readme;
 mod reference;
 mod running;

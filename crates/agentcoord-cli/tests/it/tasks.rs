@@ -13,7 +13,11 @@ fn life_of_a_task(repository: &Repository, terminal: &Terminal) -> Transcript {
     let mut transcript = Transcript::new(repository);
     transcript.run("ann", &ann, &["tasks"]);
     transcript.run("ann", &ann, &["tasks", "claim"]);
-    transcript.run("ann", &ann, &["tasks", "add", "Rotate keys", "--tag", "backend", "--priority", "5"]);
+    transcript.run(
+        "ann",
+        &ann,
+        &["tasks", "add", "Rotate keys", "--tag", "backend", "--priority", "5", "--backoff", "0"],
+    );
     let first = ann.data(&["tasks"])["items"][0]["id"].as_str().unwrap().to_owned();
     let payload = r#"{"file":"src/a.rs"}"#;
     transcript.run("ann", &ann, &["tasks", "add", "Tidy up", "--payload", payload, "--requires", "rust"]);
@@ -210,7 +214,7 @@ fn bad_task_input_is_refused_and_nothing_is_written() {
     let repository = Repository::new();
     let ann = repository.terminal().agent("ann");
     let mut transcript = Transcript::new(&repository);
-    let calls: [&[&str]; 17] = [
+    let calls: [&[&str]; 21] = [
         &["tasks", "add", ""],
         &["tasks", "add", "x", "--priority", "0"],
         &["tasks", "add", "x", "--priority", "6"],
@@ -219,6 +223,10 @@ fn bad_task_input_is_refused_and_nothing_is_written() {
         &["tasks", "add", "x", "--lease", "-5"],
         &["tasks", "add", "x", "--lease", "0"],
         &["tasks", "add", "x", "--max-attempts", "0"],
+        &["tasks", "add", "x", "--backoff", "-1s"],
+        &["tasks", "add", "x", "--not-before", "tomorrow"],
+        &["tasks", "add", "x", "--depends-on", "zz"],
+        &["tasks", "add", "x", "--depends-on", "0123abcd"],
         &["tasks", "add", "x", "--payload", "{no json"],
         &["tasks", "add", "x", "--payload", "@nowhere"],
         &["tasks", "claim", "--wait", "-1"],

@@ -16,6 +16,7 @@ macro_rules! on_both_engines {
 mod child;
 mod engines;
 mod liveness;
+mod lives;
 mod place;
 mod races;
 mod sessions;

@@ -187,6 +187,8 @@ fn fields(task: &TaskView, page: &mut Page) {
     };
     let waits_for = match (task.waits_for, task.lost) {
         (0, _) => None,
+        (1, 0) => Some("1 task".to_owned()),
+        (1, _) => Some("1 task, which ended without being completed".to_owned()),
         (n, 0) => Some(format!("{n} tasks")),
         (n, lost) => Some(format!("{n} tasks, {lost} of which ended without being completed")),
     };

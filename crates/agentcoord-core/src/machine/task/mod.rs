@@ -196,7 +196,7 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled
     let by = step.principal()?;
     let (key, mut task) = step.resolve::<TaskRecord>(Noun::Task, &body.key, |t| &t.id)?;
     if task.status.is_final() {
-        return Err(wrong_state(&key, task.status, "not ended"));
+        return Err(wrong_state(&key, task.status, "open"));
     }
     task.error = Some(match body.reason {
         Some(reason) => format!("cancelled by {by}: {reason}"),
