@@ -194,6 +194,7 @@ impl Machine {
             words.push(format!("{} ({kept})", short.join(" ")));
         }
         words.push(format!("{} rounds after a warm-up", options.rounds()));
+        words.push(format!("{} records where there are many", options.records()));
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
         Ok(Self { words, load })

@@ -58,10 +58,18 @@ impl Options {
         }
     }
 
+    /// Records in a store that is to be full.
+    pub(super) fn records(&self) -> usize {
+        match self.length {
+            Length::Quick | Length::Usual => 100_000,
+            Length::Full => 1_000_000,
+        }
+    }
+
     /// Operations a round, from what a row takes usually.
     pub(super) fn operations(&self, usual: usize) -> usize {
         match self.length {
-            Length::Quick => usual / 4,
+            Length::Quick => usual.div_ceil(4),
             Length::Usual => usual,
             Length::Full => usual * 4,
         }

@@ -1,5 +1,9 @@
 //! The rows: what is compared with what, where the two sit, and what we want to reach.
 
+mod cli;
+mod locks;
+mod tasks;
+
 use super::conditions::Pin;
 
 /// What a ratio of ours over the limit should be.
@@ -10,7 +14,7 @@ pub(super) enum Goal {
     /// A gain: the larger the better.
     AtLeast(f64),
     /// A number of ours alone, without a limit.
-    Count(f64),
+    Alone(f64),
     /// Not set: told for the reader.
     None,
 }
@@ -44,9 +48,16 @@ pub(super) struct Row {
     pub(super) redis: bool,
     pub(super) how: How,
     pub(super) goal: Goal,
+    /// Measures that have a goal of their own.
+    pub(super) apart: &'static [(&'static str, Goal)],
 }
 
 impl Row {
+    /// What one of its measures should reach.
+    pub(super) fn goal(&self, measure: &str) -> Goal {
+        self.apart.iter().find(|(name, _)| *name == measure).map_or(self.goal, |(_, goal)| *goal)
+    }
+
     pub(super) fn title(&self) -> String {
         match self.pin.words() {
             "" => self.ours.to_owned(),
@@ -64,84 +75,7 @@ pub(super) fn parts() -> Vec<&'static str> {
 
 /// All rows, in the order of the table.
 pub(super) fn all() -> Vec<Row> {
-    let lock = Row {
-        part: "locks",
-        name: "lock-across",
-        ours: "lock + release, uncontended, Redis",
-        limit: "two bare scripts, one SET each",
-        pin: Pin::Across,
-        redis: true,
-        how: How::Program(&["lock"], 2_000),
-        goal: Goal::AtMost(1.5),
-    };
-    let group = Row {
-        part: "tasks",
-        name: "group-process",
-        ours: "create + claim + complete, files, class process, 64 at once",
-        limit: "one transaction each",
-        pin: Pin::None,
-        redis: false,
-        how: How::Program(&["group", "--class", "process", "--clients", "64"], 2_000),
-        goal: Goal::AtLeast(2.5),
-    };
-    let claim = Row {
-        part: "tasks",
-        name: "claim-1",
-        ours: "claim + complete, Redis, one at a time",
-        limit: "two bare scripts, one SET each",
-        pin: Pin::Across,
-        redis: true,
-        how: How::Program(&["claim", "--clients", "1"], 2_000),
-        goal: Goal::None,
-    };
-    let status = Row {
-        part: "cli",
-        name: "status-redis",
-        ours: "cold `agentcoord status`, Redis",
-        limit: "`redis-cli ping`",
-        pin: Pin::None,
-        redis: true,
-        how: How::Cold(Against::RedisCli),
-        goal: Goal::AtMost(0.8),
-    };
-    vec![
-        lock,
-        Row { name: "lock-one", pin: Pin::One, goal: Goal::AtMost(1.9), ..lock },
-        Row {
-            name: "calls",
-            ours: "commands in the script of an uncontended acquire",
-            limit: "",
-            pin: Pin::None,
-            how: How::Program(&["calls"], 1),
-            goal: Goal::Count(12.0),
-            ..lock
-        },
-        group,
-        Row {
-            name: "group-power",
-            ours: "create + claim + complete, files, class power, 64 at once",
-            how: How::Program(&["group", "--class", "power", "--clients", "64"], 1_000),
-            goal: Goal::AtLeast(6.0),
-            ..group
-        },
-        claim,
-        Row {
-            name: "claim-50",
-            ours: "claim + complete, Redis, 50 at once",
-            how: How::Program(&["claim", "--clients", "50"], 8_000),
-            ..claim
-        },
-        status,
-        Row {
-            name: "status-files",
-            ours: "cold `agentcoord status`, files",
-            limit: "`sqlite3 FILE 'select 1'`",
-            redis: false,
-            how: How::Cold(Against::Sqlite3),
-            goal: Goal::AtMost(1.5),
-            ..status
-        },
-    ]
+    [locks::rows(), tasks::rows(), cli::rows()].concat()
 }
 
 #[cfg(test)]

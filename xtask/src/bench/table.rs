@@ -19,17 +19,20 @@ pub(super) struct Measured {
     unit: String,
     ours: f64,
     limit: Option<f64>,
+    /// What the limit is, when it is not the row's.
+    against: Option<String>,
 }
 
 impl Measured {
     pub(super) fn new(measure: &str, unit: &str, ours: f64, limit: Option<f64>) -> Self {
-        Self { measure: measure.to_owned(), unit: unit.to_owned(), ours, limit }
+        Self { measure: measure.to_owned(), unit: unit.to_owned(), ours, limit, against: None }
     }
 
     /// From a line of a measured program; none when it is something else.
     pub(super) fn of(line: &Value) -> Option<Self> {
         let text = |name: &str| line[name].as_str();
-        Some(Self::new(text("measure")?, text("unit")?, line["ours"].as_f64()?, line["limit"].as_f64()))
+        let measured = Self::new(text("measure")?, text("unit")?, line["ours"].as_f64()?, line["limit"].as_f64());
+        Some(Self { against: text("against").map(str::to_owned), ..measured })
     }
 
     /// Ours over the limit, or ours where there is no limit.
@@ -69,6 +72,7 @@ struct Summary {
     unit: String,
     ours: Spread,
     limit: Option<Spread>,
+    against: Option<String>,
     ratio: Spread,
 }
 
@@ -87,6 +91,7 @@ impl Line {
                 unit: of().next()?.unit.clone(),
                 ours: Spread::of(of().map(|m| m.ours))?,
                 limit: Spread::of(of().filter_map(|m| m.limit)),
+                against: of().next()?.against.clone(),
                 ratio: Spread::of(of().map(Measured::ratio))?,
             })
         };
@@ -99,7 +104,7 @@ impl Line {
 
     /// The cells under [`HEAD`].
     fn cells(&self) -> Vec<[String; 8]> {
-        let (title, goal) = (self.row.title(), self.row.goal.words());
+        let title = self.row.title();
         let beside = |name: &str| if name.is_empty() { "-".to_owned() } else { name.to_owned() };
         if let Some(reason) = &self.skipped {
             let none = || "-".to_owned();
@@ -110,27 +115,18 @@ impl Line {
                 beside(self.row.limit),
                 none(),
                 none(),
-                goal,
+                self.row.goal.words(),
                 format!("skipped: {reason}"),
             ]];
         }
         let cells = |s: &Summary| {
-            let limit =
-                s.limit.map_or("-".to_owned(), |l| format!("{} {} ({})", short(l.median), s.unit, self.row.limit));
+            let (goal, against) = (self.row.goal(&s.measure), s.against.as_deref().unwrap_or(self.row.limit));
+            let limit = s.limit.map_or("-".to_owned(), |l| format!("{} {} ({against})", short(l.median), s.unit));
             let Spread { median, min, max } = s.ratio;
             let ratio = s.limit.map(|_| format!("{median:.2} ({min:.2}, {max:.2})"));
             let ours = format!("{} {}", short(s.ours.median), s.unit);
             let ratio = ratio.unwrap_or_else(|| "-".to_owned());
-            [
-                title.clone(),
-                s.measure.clone(),
-                ours,
-                limit,
-                "-".to_owned(),
-                ratio,
-                goal.clone(),
-                s.verdict(self.row.goal),
-            ]
+            [title.clone(), s.measure.clone(), ours, limit, "-".to_owned(), ratio, goal.words(), s.verdict(goal)]
         };
         self.measures.iter().map(cells).collect()
     }
@@ -153,14 +149,14 @@ impl Goal {
         match self {
             Self::AtMost(most) => format!("at most {most}"),
             Self::AtLeast(least) => format!("at least {least}"),
-            Self::Count(most) => format!("at most {most}"),
+            Self::Alone(most) => format!("at most {most}"),
             Self::None => "-".to_owned(),
         }
     }
 
     fn is_met(self, ratio: f64) -> Option<bool> {
         match self {
-            Self::AtMost(most) | Self::Count(most) => Some(ratio <= most),
+            Self::AtMost(most) | Self::Alone(most) => Some(ratio <= most),
             Self::AtLeast(least) => Some(ratio >= least),
             Self::None => None,
         }
@@ -228,7 +224,8 @@ pub(super) fn json(machine: &Machine, lines: &[Line]) -> Value {
     let measure = |line: &Line, s: &Summary| {
         json!({
             "measure": s.measure, "unit": s.unit, "ours": spread(&s.ours), "limit": s.limit.as_ref().map(spread),
-            "peer": null, "ratio": s.limit.map(|_| spread(&s.ratio)), "verdict": s.verdict(line.row.goal),
+            "against": s.against, "peer": null, "ratio": s.limit.map(|_| spread(&s.ratio)),
+            "goal": line.row.goal(&s.measure).words(), "verdict": s.verdict(line.row.goal(&s.measure)),
         })
     };
     let line = |line: &Line| {
@@ -265,6 +262,21 @@ mod tests {
         assert!(met.contains("1.40 (1.30, 3.00)") && met.contains("met") && !met.contains("disturbed"), "{met}");
         let missed = rounds(&[(16.0, 10.0), (64.0, 40.0), (16.0, 10.0)]);
         assert!(missed.contains("missed, disturbed"), "{missed}");
+    }
+
+    #[test]
+    fn measure_can_have_a_goal_and_a_limit_of_its_own() {
+        let row = rows::all().into_iter().find(|row| row.name == "handover-one").expect("a row");
+        let p99 =
+            serde_json::json!({"measure": "p99", "unit": "us", "ours": 25, "limit": 10, "against": "its own p50"});
+        let measured = [Measured::new("p50", "us", 20.0, Some(10.0)), Measured::of(&p99).expect("a measure")];
+        let told = text(&machine(), &[Line::of(&row, &measured)]);
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines[1].contains("at most 1.25") && lines[1].ends_with("missed"), "{told}");
+        assert!(
+            lines[2].contains("(its own p50)") && lines[2].contains("at most 3") && lines[2].ends_with("met"),
+            "{told}"
+        );
     }
 
     #[test]

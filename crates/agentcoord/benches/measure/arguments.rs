@@ -29,6 +29,12 @@ impl Arguments {
         Ok(Self { part, values })
     }
 
+    /// All of them but the part, for another process.
+    pub(crate) fn words(&self) -> impl Iterator<Item = String> {
+        let others = self.values.iter().filter(|(name, _)| *name != "name");
+        others.flat_map(|(name, value)| [format!("--{name}"), value.clone()])
+    }
+
     pub(crate) fn text(&self, name: &str) -> Outcome<&str> {
         self.values.get(name).map(String::as_str).ok_or_else(|| format!("--{name} is missing").into())
     }

@@ -1,7 +1,7 @@
 //! The limit on Redis: a connection of the same kind as ours, and the bare scripts of `xtask/bench/limits/`.
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client};
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{AsyncConnectionConfig, Client, Value};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -32,6 +32,40 @@ impl Bare {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.hash).arg(1).arg(key).arg(VALUE);
         Ok(command.query_async(&mut self.connection).await?)
+    }
+
+    /// Publishes a word.
+    pub(crate) async fn publish(&mut self, channel: &str) -> Outcome<()> {
+        Ok(redis::cmd("PUBLISH").arg(channel).arg(VALUE).query_async(&mut self.connection).await?)
+    }
+
+    /// A subscriber of a channel, on a connection of its own.
+    pub(crate) async fn subscriber(arguments: &Arguments, channel: &str) -> Outcome<PubSub> {
+        let mut subscriber = Client::open(arguments.text("redis")?)?.get_async_pubsub().await?;
+        subscriber.subscribe(channel).await?;
+        Ok(subscriber)
+    }
+
+    /// Begins to note every command that takes longer than so many microseconds.
+    pub(crate) async fn note_slow(&mut self, microseconds: u64) -> Outcome<()> {
+        for words in [
+            &["CONFIG", "SET", "slowlog-log-slower-than", &microseconds.to_string()][..],
+            &["CONFIG", "SET", "slowlog-max-len", "100000"],
+            &["SLOWLOG", "RESET"],
+        ] {
+            let mut command = redis::cmd(words[0]);
+            let () = command.arg(&words[1..]).query_async(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    /// The longest of the noted commands in microseconds.
+    pub(crate) async fn slowest(&mut self) -> Outcome<u32> {
+        let log: Vec<Vec<Value>> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(&mut self.connection).await?;
+        // An entry is its number, when it began, microseconds, and the command.
+        let taken =
+            log.iter().filter_map(|entry| if let Some(Value::Int(us)) = entry.get(2) { Some(*us) } else { None });
+        Ok(u32::try_from(taken.max().unwrap_or(0))?)
     }
 
     /// How many commands the server has run for scripts so far.

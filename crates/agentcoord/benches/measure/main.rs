@@ -3,8 +3,11 @@
 
 mod arguments;
 mod bare;
+mod crowd;
+mod handover;
 mod locks;
 mod place;
+mod process;
 mod sample;
 mod tasks;
 
@@ -39,6 +42,17 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "calls" => locks::calls(arguments).await,
         "group" => tasks::group_commit(arguments).await,
         "claim" => tasks::claim_and_complete(arguments).await,
+        "handover-redis" => handover::on_redis(arguments).await,
+        "handover-files" => handover::on_files(arguments).await,
+        "crowded-acquire" => crowd::acquire(arguments).await,
+        "crowded-release" => crowd::release_beside_waiters(arguments).await,
+        "deadlock" => crowd::deadlock(arguments).await,
+        "heartbeat" => crowd::heartbeat(arguments).await,
+        "subtree" => crowd::subtree(arguments).await,
+        "killed" => process::killed(arguments).await,
+        "holder" => process::hold(arguments).await,
+        "fairness" => process::fairness(arguments).await,
+        "turns" => process::take_turns(arguments).await,
         other => Err(format!("no part {other}; run it by `cargo xtask bench`").into()),
     }
 }

@@ -9,22 +9,40 @@ use crate::arguments::Arguments;
 
 /// A session in a workspace of its own below `--dir`, on the Redis that `--redis` names.
 pub(crate) async fn on_redis(arguments: &Arguments) -> Outcome<CoordinationClient> {
-    let mut config = config(&arguments.path("dir")?)?;
-    config.redis_url = Some(arguments.text("redis")?.to_owned());
-    config.backend = BackendChoice::Redis;
-    session(config).await
+    session(redis(arguments, "only")?, "measurer").await
 }
 
 /// A session in a workspace of its own below `--dir`, on files, in the class that `--class` names.
 pub(crate) async fn on_files(arguments: &Arguments) -> Outcome<CoordinationClient> {
-    let mut config = config(&arguments.path("dir")?)?;
+    session(files(arguments, "only")?, "measurer").await
+}
+
+/// A session of an agent in one of several workspaces below `--dir`, on the engine that `--engine` names.
+pub(crate) async fn at(arguments: &Arguments, workspace: &str, agent: &str) -> Outcome<CoordinationClient> {
+    let config = match arguments.text("engine")? {
+        "redis" => redis(arguments, workspace)?,
+        "files" => files(arguments, workspace)?,
+        other => return Err(format!("no engine {other}").into()),
+    };
+    session(config, agent).await
+}
+
+fn redis(arguments: &Arguments, workspace: &str) -> Outcome<Config> {
+    let mut config = config(&arguments.path("dir")?.join(workspace))?;
+    config.redis_url = Some(arguments.text("redis")?.to_owned());
+    config.backend = BackendChoice::Redis;
+    Ok(config)
+}
+
+fn files(arguments: &Arguments, workspace: &str) -> Outcome<Config> {
+    let mut config = config(&arguments.path("dir")?.join(workspace))?;
     config.backend = BackendChoice::Files;
-    config.durability = match arguments.text("class")? {
+    config.durability = match arguments.text("class").unwrap_or("process") {
         "process" => Durability::Process,
         "power" => Durability::Power,
         other => return Err(format!("no class {other}").into()),
     };
-    session(config).await
+    Ok(config)
 }
 
 fn config(dir: &Path) -> Outcome<Config> {
@@ -33,8 +51,8 @@ fn config(dir: &Path) -> Outcome<Config> {
     Ok(Config::new(root.canonicalize()?, dir.join("state")))
 }
 
-async fn session(config: Config) -> Outcome<CoordinationClient> {
+async fn session(config: Config, agent: &str) -> Outcome<CoordinationClient> {
     let dir = config.root.clone();
     let connection = Connection::open(config, Style::LongRunning).await?;
-    Ok(CoordinationClient::session("Measurer", "measurer").on(connection).dir(dir).await?)
+    Ok(CoordinationClient::session("Measurer", agent).on(connection).dir(dir).await?)
 }

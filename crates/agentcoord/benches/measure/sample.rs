@@ -18,7 +18,7 @@ impl Sample {
     }
 
     /// The duration that so many percent of the operations stayed within, in microseconds.
-    fn percentile(&mut self, percent: usize) -> f64 {
+    pub(crate) fn percentile(&mut self, percent: usize) -> f64 {
         self.0.sort_unstable();
         let last = self.0.len().saturating_sub(1);
         let at = (self.0.len() * percent).div_ceil(100).saturating_sub(1).min(last);
@@ -33,26 +33,44 @@ pub(crate) async fn in_turn(
     mut ours: impl AsyncFnMut() -> Outcome<()>,
     mut limit: impl AsyncFnMut() -> Outcome<()>,
 ) -> Outcome<()> {
+    let (ours, limit) = (async || timed(ours()).await, async || timed(limit()).await);
+    both_in_turn(rounds, operations, ours, limit, |ours, limit| {
+        say("p50", "us", ours.percentile(50), Some(limit.percentile(50)));
+        say("p99", "us", ours.percentile(99), Some(limit.percentile(99)));
+    })
+    .await
+}
+
+/// Lets each side time `operations` of its own in every round, in turn, and tells of every round but the first.
+pub(crate) async fn both_in_turn(
+    rounds: usize,
+    operations: usize,
+    mut ours: impl AsyncFnMut() -> Outcome<Duration>,
+    mut limit: impl AsyncFnMut() -> Outcome<Duration>,
+    tell: impl Fn(&mut Sample, &mut Sample),
+) -> Outcome<()> {
     for round in 0..=rounds {
         let (mut of_ours, mut of_limit) = (Sample::default(), Sample::default());
         for _ in 0..SLICES {
             for _ in 0..operations.div_ceil(SLICES) {
-                let begun = Instant::now();
-                ours().await?;
-                of_ours.add(begun.elapsed());
+                of_ours.add(ours().await?);
             }
             for _ in 0..operations.div_ceil(SLICES) {
-                let begun = Instant::now();
-                limit().await?;
-                of_limit.add(begun.elapsed());
+                of_limit.add(limit().await?);
             }
         }
         if round > 0 {
-            say("p50", "us", of_ours.percentile(50), Some(of_limit.percentile(50)));
-            say("p99", "us", of_ours.percentile(99), Some(of_limit.percentile(99)));
+            tell(&mut of_ours, &mut of_limit);
         }
     }
     Ok(())
+}
+
+/// How long something takes.
+pub(crate) async fn timed<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<Duration> {
+    let begun = Instant::now();
+    work.await?;
+    Ok(begun.elapsed())
 }
 
 /// How many a second.
@@ -62,7 +80,20 @@ pub(crate) fn rate(number: usize, taken: Duration) -> f64 {
 
 /// Prints one measure of one round.
 pub(crate) fn say(measure: &str, unit: &str, ours: f64, limit: Option<f64>) {
-    let line = serde_json::json!({"measure": measure, "unit": unit, "ours": ours, "limit": limit});
+    tell(&serde_json::json!({"measure": measure, "unit": unit, "ours": ours, "limit": limit}));
+}
+
+/// Prints one measure of one round whose limit is another one than that of the row.
+pub(crate) fn say_against(measure: &str, unit: &str, ours: f64, limit: f64, against: &str) {
+    tell(&serde_json::json!({"measure": measure, "unit": unit, "ours": ours, "limit": limit, "against": against}));
+}
+
+/// Prints an answer to the program that has started this one.
+pub(crate) fn answer(word: &str) {
+    println!("{word}");
+}
+
+fn tell(line: &serde_json::Value) {
     println!("{line}");
 }
 
