@@ -11,6 +11,7 @@ mod duration;
 mod error;
 mod exit;
 mod fence;
+mod git;
 mod identity;
 mod input;
 mod logging;

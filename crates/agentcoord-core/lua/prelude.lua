@@ -21,6 +21,7 @@ local REPLAY_WINDOW = 256
 local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
+local SEAL_RUN = 256
 local LOCK_EDGES = 4096
 local LOCK_ENTRIES = 65536
 local SHORT_ID = 8
@@ -31,6 +32,8 @@ local NEVER = 9007199254740991
 local CHUNK = 1000
 -- How often the event log is trimmed, in csn.
 local TRIM_EVERY = 256
+-- Hex digits of a hash in the chain over the audit log.
+local HASH_DIGITS = 64
 -- Fencing tokens: epoch * 2^36 + sequence, below 2^53.
 local TOKEN_SEQUENCES = 68719476736
 local TOKEN_EPOCHS = 131072
@@ -38,8 +41,8 @@ local TOKEN_EPOCHS = 131072
 -- Tables in the order in which events list them, and those that live in the hot hash.
 local TABLES = {
     agent = 1, session = 2, pulse = 3, lock = 4, lock_ticket = 5, handover = 6, task = 7, task_ticket = 8, setback = 9,
-    dependency = 10, link = 11, announcement = 12, thread = 13, message = 14, approval = 15, audit = 16, key = 17,
-    client = 18, ring = 19,
+    dependency = 10, link = 11, announcement = 12, thread = 13, message = 14, approval = 15, audit = 16, seal = 17,
+    key = 18, client = 19, ring = 20,
 }
 local HOT_TABLES = {pulse = true, ring = true}
 
@@ -500,7 +503,7 @@ end
 
 local function first_state()
     return {
-        csn = 0, token = 0, seq = 0, audit = 0, next_due = NEVER, next_calendar = NEVER,
+        csn = 0, token = 0, seq = 0, audit = 0, sealed = 0, next_due = NEVER, next_calendar = NEVER,
         clock = {now = 0, wall = 0, boot_id = '', boot = 0},
         counts = {
             blocked = 0, scheduled = 0, pending = 0, claimed = 0, in_progress = 0, completed = 0, failed = 0,

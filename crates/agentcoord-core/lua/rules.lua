@@ -80,7 +80,7 @@ local audit = {}
 -- Appends an entry in the step of another verb.
 function audit.record(entry)
     state.audit = state.audit + 1
-    put('audit', text(state.audit), {entry = entry})
+    put('audit', text(state.audit), {entry = entry, at = wall})
     return state.audit
 end
 

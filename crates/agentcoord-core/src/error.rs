@@ -336,6 +336,8 @@ pub enum Policy {
     TooComplex,
     /// Only people revoke locks.
     RevokeHumansOnly,
+    /// Agents do not seal the audit log.
+    SealedByNoAgent,
 }
 
 impl Policy {
@@ -356,6 +358,7 @@ impl Policy {
             Self::LockUpgrade => "lock_upgrade",
             Self::TooComplex => "too_complex",
             Self::RevokeHumansOnly => "revoke_humans_only",
+            Self::SealedByNoAgent => "sealed_by_no_agent",
         }
     }
 
@@ -376,6 +379,7 @@ impl Policy {
             Self::LockUpgrade => "a shared lock does not become an exclusive one: release it first, then ask for it",
             Self::TooComplex => "too many locks and waiters are in the way to look at; ask for less, or do not wait",
             Self::RevokeHumansOnly => "only people revoke locks; an agent asks the holder, or a person",
+            Self::SealedByNoAgent => "agents do not seal the audit log; AgentCoord does it by itself",
         }
     }
 }

@@ -39,6 +39,8 @@ pub const EVENT_WINDOW: u64 = 100_000;
 
 /// Due items that a mutation settles before its own work.
 pub const REAP_PER_STEP: usize = 8;
+/// Audit entries whose seals share a record.
+pub const SEAL_RUN: u64 = 256;
 /// Records that one step may touch for longer work, such as the end of a session.
 pub const WORK_PER_STEP: usize = 64;
 

@@ -379,13 +379,31 @@ impl Record for ApprovalRecord {
     }
 }
 
-record! {
-    /// An audit entry: the bytes as the client encoded them.
-    AuditRecord { entry: String; }
+/// An audit entry: the bytes as the client encoded them, and when the engine took them in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// The bytes.
+    pub entry: String,
+    /// Wall time of the engine; 0 in entries that were never stamped.
+    #[serde(default)]
+    pub at: WallMs,
 }
 
 impl Record for AuditRecord {
     const TABLE: Table = Table::Audit;
+
+    fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
+}
+
+record! {
+    /// The seals of one run of audit entries: the hash of each, so that what is wrong can be named. It only grows.
+    ///
+    /// Run `n` begins with entry `(n - 1) * SEAL_RUN + 1`. `hashes` has the digits of each, one after the other.
+    SealRecord { hashes: String; }
+}
+
+impl Record for SealRecord {
+    const TABLE: Table = Table::Seal;
 
     fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }
@@ -497,6 +515,9 @@ pub struct State {
     pub seq: u64,
     /// Last audit sequence number.
     pub audit: u64,
+    /// Audit entries that are sealed.
+    #[serde(default)]
+    pub sealed: u64,
     /// The lease clock.
     pub clock: LeaseClock,
     /// No `due` entry is earlier than this.
@@ -520,6 +541,7 @@ impl Default for State {
             token: 0,
             seq: 0,
             audit: 0,
+            sealed: 0,
             clock: LeaseClock::default(),
             next_due: NEVER,
             next_calendar: NEVER,

@@ -137,6 +137,7 @@ scripts! {
     "approval/cancel",
     "approval/consume",
     "audit/append",
+    "audit/seal",
 }
 
 #[cfg(test)]
@@ -222,6 +223,7 @@ mod tests {
             p::CancelApproval,
             p::ConsumeApproval,
             u::AppendAudit,
+            u::SealAudit,
         ]
     }
 
@@ -358,6 +360,8 @@ mod tests {
             ("EVENT_WINDOW", limits::EVENT_WINDOW),
             ("REAP_PER_STEP", limits::REAP_PER_STEP as u64),
             ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
+            ("SEAL_RUN", limits::SEAL_RUN),
+            ("HASH_DIGITS", crate::audit::chain::HASH_DIGITS as u64),
             ("LOCK_EDGES", limits::LOCK_EDGES as u64),
             ("LOCK_ENTRIES", limits::LOCK_ENTRIES as u64),
             ("SHORT_ID", session_id),

@@ -12,7 +12,7 @@ use crate::op::decode;
 use crate::record::{
     AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, DependencyRecord,
     HandoverRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, NEVER, PulseRecord, RingRecord,
-    SessionRecord, SetbackRecord, State, TaskRecord, TaskTicketRecord, ThreadRecord,
+    SealRecord, SessionRecord, SetbackRecord, State, TaskRecord, TaskTicketRecord, ThreadRecord,
 };
 use crate::table::{Entry, Record, Table};
 
@@ -64,6 +64,7 @@ impl Derived {
             MessageRecord,
             ApprovalRecord,
             AuditRecord,
+            SealRecord,
             KeyRecord,
             ClientRecord,
             RingRecord,

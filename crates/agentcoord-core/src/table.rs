@@ -48,6 +48,8 @@ pub enum Table {
     Approval,
     /// Audit entries, by sequence number.
     Audit,
+    /// Seals of audit entries, by run.
+    Seal,
     /// User-level idempotency keys, by noun and key.
     Key,
     /// Clients with replay slots, by client.
@@ -58,7 +60,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Agent,
         Self::Session,
         Self::Pulse,
@@ -75,6 +77,7 @@ impl Table {
         Self::Message,
         Self::Approval,
         Self::Audit,
+        Self::Seal,
         Self::Key,
         Self::Client,
         Self::Ring,
@@ -100,6 +103,7 @@ impl Table {
             Self::Message => "message",
             Self::Approval => "approval",
             Self::Audit => "audit",
+            Self::Seal => "seal",
             Self::Key => "key",
             Self::Client => "client",
             Self::Ring => "ring",

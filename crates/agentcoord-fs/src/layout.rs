@@ -61,6 +61,8 @@ pub(crate) struct Files {
     pub(crate) sessions: PathBuf,
     /// Written after a commit that concerns waiters.
     pub(crate) bell: PathBuf,
+    /// The last head of the audit log that was sealed from here.
+    pub(crate) audit_head: PathBuf,
 }
 
 impl Files {
@@ -75,6 +77,7 @@ impl Files {
             keeper_lock: file("keeper.lock"),
             sessions: file("sessions"),
             bell: file("bell"),
+            audit_head: file("audit.head"),
         }
     }
 }

@@ -16,6 +16,7 @@ mod database;
 pub mod engine;
 mod error;
 mod gate;
+mod kept_head;
 mod layout;
 pub mod mode;
 pub mod namespace;

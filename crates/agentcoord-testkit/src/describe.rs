@@ -3,8 +3,8 @@
 use agentcoord_core::op::decode;
 use agentcoord_core::record::{
     AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, DependencyRecord, HandoverRecord,
-    KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord, SessionRecord,
-    SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord,
+    KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord, SealRecord,
+    SessionRecord, SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord,
 };
 use agentcoord_core::table::{Record, Table};
 
@@ -34,6 +34,7 @@ pub fn describe(table: Table, bytes: &[u8]) -> String {
         Table::Message => as_record::<MessageRecord>(bytes),
         Table::Approval => as_record::<ApprovalRecord>(bytes),
         Table::Audit => as_record::<AuditRecord>(bytes),
+        Table::Seal => as_record::<SealRecord>(bytes),
         Table::Key => as_record::<KeyRecord>(bytes),
         Table::Client => as_record::<ClientRecord>(bytes),
         Table::Ring => match decode::<RingRecord>(bytes, "ring") {

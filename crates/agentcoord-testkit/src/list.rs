@@ -226,6 +226,10 @@ macro_rules! conformance {
             an_entry_is_kept_exactly,
             the_log_is_read_in_pages,
             a_refused_append_leaves_no_gap,
+            entries_are_stamped_by_the_engine,
+            seals_go_on_where_the_last_ones_ended,
+            simultaneous_seals_are_one,
+            agents_do_not_seal,
         );
         $crate::cases_of!(
             $harness,

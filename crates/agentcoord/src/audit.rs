@@ -1,4 +1,8 @@
-//! Audit entries: encoded once, here, and never again.
+//! The audit log: entries, which are encoded once, here, and never again; their seals, and the verification of both.
+
+mod anchor;
+mod seal;
+mod verify;
 
 use std::time::SystemTime;
 
@@ -9,7 +13,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use self::anchor::{Anchor, MARK, anchor};
+pub use self::seal::{head, seal};
+pub use self::verify::{Report, verify};
 use crate::client::CoordinationClient;
+use crate::connection::Connection;
 
 /// An entry of the audit log, as its JSON text holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

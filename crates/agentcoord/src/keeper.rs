@@ -1,5 +1,5 @@
 //! The keeper: one process per host and namespace that ends the sessions of processes that have ended, and settles what
-//! is due when nobody else does.
+//! is due when nobody else does. It also seals the audit log.
 //!
 //! Every process with a session waits for the keeper's lock on a thread; the kernel gives it to the next one when the
 //! keeper dies. The keeper decides nothing: it tells the engine what the kernel says, and the engine's rules do the rest.
@@ -23,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch as value};
 use tokio::task::JoinHandle;
 
-use crate::audit::Entry;
+use crate::audit::{self, Entry};
 use crate::connection::Connection;
 
 /// The slow look behind wake-ups and pidfds; also how often locks of processes that cannot be seen are tried.
@@ -32,6 +32,8 @@ const SAFETY: Duration = Duration::from_secs(2);
 const BREATH: Duration = Duration::from_millis(5);
 /// Ticks of one look.
 const TICKS: usize = 16;
+/// Audit entries that one look seals.
+const SEALED: u64 = 16 * limits::SEAL_RUN;
 /// Holders that one command looks at.
 const SHARE: usize = 4;
 
@@ -211,6 +213,9 @@ impl Keeper<'_> {
         for _ in 0..TICKS {
             let state = store.state().await?;
             if state.next_due > state.clock.now && state.next_calendar > state.clock.wall {
+                if state.sealed < state.audit && self.seal().await {
+                    return Ok(BREATH);
+                }
                 let lease = state.next_due - state.clock.now;
                 let next = Duration::from_millis(lease.min(state.next_calendar - state.clock.wall));
                 return Ok(next.min(SAFETY));
@@ -218,6 +223,17 @@ impl Keeper<'_> {
             self.link.run(&Actor::System, Tick { most: limits::WORK_PER_STEP as u64 }).await?;
         }
         Ok(BREATH)
+    }
+
+    /// Seals new audit entries; true when there are more.
+    async fn seal(&self) -> bool {
+        match audit::seal(self.link, SEALED).await {
+            Ok(extent) => extent.sealed < extent.entries,
+            Err(error) => {
+                tracing::warn!(%error, "the audit log could not be sealed");
+                false
+            }
+        }
     }
 }
 

@@ -193,6 +193,11 @@ pub(crate) fn print(text: &str) -> Exit {
     }
 }
 
+/// stdout, for an answer that is too long to be kept in memory.
+pub(crate) fn stdout() -> impl Write {
+    std::io::stdout().lock()
+}
+
 /// Writes text to stderr; when even that fails there is nobody to tell.
 pub(crate) fn complain(text: &str) {
     drop(std::io::stderr().lock().write_all(text.as_bytes()));

@@ -104,7 +104,7 @@ fn run(turns: &[Turn], variables: &[(&str, &str)]) -> Vec<String> {
 /// A line without what differs from run to run, or from engine to engine.
 fn form(line: &str) -> String {
     let word = |w: &str| {
-        let hex = w.len() == 8 && w.bytes().all(|b| b.is_ascii_hexdigit());
+        let hex = matches!(w.len(), 8 | 64) && w.bytes().all(|b| b.is_ascii_hexdigit());
         let number = w.len() >= 12 && w.bytes().all(|b| b.is_ascii_digit());
         let age = w.len() > 1 && w[..w.len() - 1].bytes().all(|b| b.is_ascii_digit()) && w.ends_with('s');
         match (hex, number, age) {
@@ -205,4 +205,20 @@ fn redis_user_with_the_permissions_of_the_readme_can_do_everything() {
     assert_eq!(server.command(&user).trim(), "+OK");
     let url = server.url().replace("redis://", "redis://ann:secret@");
     check(&[("AGENTCOORD_REDIS_URL", &url)]);
+}
+
+#[test]
+fn every_tampering_of_the_readme_has_its_test() {
+    let tests = std::fs::read_to_string(repository().join("crates/agentcoord/tests/it/tampering.rs")).unwrap();
+    let readme = readme();
+    let (_, table) = readme.split_once("| `audit verify` says | Test |").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).map(str::trim).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 5, "{rows:?}");
+    for row in rows {
+        let named: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "{row}");
+        for name in named {
+            assert!(tests.contains(&format!("async fn {name}(")), "{name}");
+        }
+    }
 }

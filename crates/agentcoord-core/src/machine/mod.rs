@@ -69,6 +69,7 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         p::CancelApproval => approval::cancel,
         p::ConsumeApproval => approval::consume,
         u::AppendAudit => audit::append,
+        u::SealAudit => audit::seal,
     }
 }
 
@@ -137,6 +138,7 @@ fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
             | Table::Thread
             | Table::Message
             | Table::Audit
+            | Table::Seal
             | Table::Ring => {}
         }
     }

@@ -1,11 +1,14 @@
 //! The audit log: it grows, without gaps, byte by byte as given.
 
 use agentcoord_core::Error;
-use agentcoord_core::audit::AppendAudit;
+use agentcoord_core::audit::chain::{HASH_DIGITS, Head};
+use agentcoord_core::audit::verify::{Place, Stored};
+use agentcoord_core::audit::{AppendAudit, Extent, SealAudit};
 use agentcoord_core::limits;
 use agentcoord_core::store::Backend;
+use agentcoord_core::time::Clock;
 
-use crate::actor::Scene;
+use crate::actor::{Player, Scene};
 use crate::refused;
 
 /// Many append at the same time: the sequence has no gaps and every entry is there once.
@@ -33,7 +36,7 @@ pub async fn audit_sequence_has_no_gaps(scene: Scene) {
     entries.sort();
     entries.dedup();
     assert_eq!(entries.len(), 40);
-    assert_eq!(scene.store().audit().head().await.expect("readable"), 40);
+    assert_eq!(scene.store().audit().extent().await.expect("readable").entries, 40);
 }
 
 /// An entry is read back exactly as it was given.
@@ -69,4 +72,100 @@ pub async fn a_refused_append_leaves_no_gap(scene: Scene) {
     ada.leave().await;
     refused!(ada.ask(AppendAudit { entry: "{}".to_owned() }).await, Error::Stale { .. });
     assert_eq!(scene.human("grace").await.ask(AppendAudit { entry: "{}".to_owned() }).await.expect("accepted").seq, 2);
+}
+
+/// The time of an entry is the engine's, whatever its text says.
+pub async fn entries_are_stamped_by_the_engine(scene: Scene) {
+    let person = scene.human("grace").await;
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        person.ask(AppendAudit { entry: "{\"time\":\"1970\"}".to_owned() }).await.expect("accepted");
+        times.push(scene.clock().read().wall);
+        scene.pass(1_500).await;
+    }
+    let page = scene.store().audit().read(0, 10).await.expect("readable");
+    assert_eq!(page.items.iter().map(|entry| entry.at).collect::<Vec<_>>(), times);
+}
+
+async fn append(person: &Player, number: u64) {
+    for n in 0..number {
+        person.ask(AppendAudit { entry: format!("{{\"n\":{n}}}") }).await.expect("accepted");
+    }
+}
+
+async fn places(scene: &Scene, first: u64, last: u64) -> Vec<Place> {
+    scene.store().audit().inspect(first, last).await.expect("readable")
+}
+
+async fn extent(scene: &Scene) -> Extent {
+    scene.store().audit().extent().await.expect("readable")
+}
+
+/// The hashes of some entries that follow a head.
+async fn seals(scene: &Scene, head: &mut Head, last: u64) -> SealAudit {
+    let after = head.seq;
+    let mut hashes = String::new();
+    for place in places(scene, after + 1, last).await {
+        let Stored::Entry(record) = place.stored else { panic!("an entry is at {}", place.seq) };
+        *head = head.then(record.at, &record.entry);
+        hashes.push_str(&head.hash.to_string());
+    }
+    SealAudit { after, hashes }
+}
+
+/// Seals are taken when they go on where the last ones ended and their entries are there; else nothing happens.
+pub async fn seals_go_on_where_the_last_ones_ended(scene: Scene) {
+    let (system, person) = (scene.system().await, scene.human("grace").await);
+    let last = limits::SEAL_RUN + 3;
+    append(&person, last).await;
+    let mut head = Head::START;
+    for part in [2, limits::SEAL_RUN, last] {
+        let body = seals(&scene, &mut head, part).await;
+        assert_eq!(system.ask(body.clone()).await.expect("accepted").sealed, part);
+        let csn = scene.csn().await;
+        assert_eq!(system.ask(body).await.expect("an outcome").sealed, part, "they are not taken twice");
+        assert_eq!(scene.csn().await, csn);
+    }
+    assert_eq!(extent(&scene).await, Extent { entries: last, sealed: last });
+    let mut check = Head::START;
+    for place in places(&scene, 1, last).await {
+        let Stored::Entry(record) = place.stored else { panic!("an entry is at {}", place.seq) };
+        check = check.then(record.at, &record.entry);
+        assert_eq!(place.seal, Some(check.hash), "seal {}", place.seq);
+    }
+    assert_eq!(check, head);
+    let beyond = SealAudit { after: last, hashes: "7".repeat(HASH_DIGITS) };
+    assert_eq!(system.ask(beyond).await.expect("an outcome").sealed, last, "there is no such entry");
+    let ragged = |after, digits| SealAudit { after, hashes: "7".repeat(digits) };
+    for bad in [ragged(last, 0), ragged(last, 63), ragged(limits::SEAL_RUN - 1, 2 * HASH_DIGITS)] {
+        refused!(system.ask(bad).await, Error::Invalid { field: "hashes", .. });
+    }
+}
+
+/// Of many who seal the same entries one does.
+pub async fn simultaneous_seals_are_one(scene: Scene) {
+    append(&scene.human("grace").await, 5).await;
+    let mut head = Head::START;
+    let body = seals(&scene, &mut head, 5).await;
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        let (system, body) = (scene.system().await, body.clone());
+        running.push(tokio::spawn(async move { system.ask(body).await.expect("an outcome").sealed }));
+    }
+    for task in running {
+        assert_eq!(task.await.expect("no panic"), 5);
+    }
+    let hashes: String = places(&scene, 1, 5).await.iter().map(|p| p.seal.expect("sealed").to_string()).collect();
+    assert_eq!(hashes, body.hashes);
+}
+
+/// An agent cannot put a seal of its own making under the log.
+pub async fn agents_do_not_seal(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    ada.ask(AppendAudit { entry: "{}".to_owned() }).await.expect("accepted");
+    let mut head = Head::START;
+    let body = seals(&scene, &mut head, 1).await;
+    refused!(ada.ask(body.clone()).await, Error::Refused { policy: "sealed_by_no_agent", .. });
+    assert_eq!(extent(&scene).await, Extent { entries: 1, sealed: 0 });
+    assert_eq!(scene.human("grace").await.ask(body).await.expect("accepted").sealed, 1);
 }

@@ -183,7 +183,7 @@ pub async fn an_operation_of_another_epoch_does_not_happen(scene: Scene) {
     op.epoch = Epoch(op.epoch.0 + 1);
     let error = person.send(&op).await.expect_err("it is fenced out");
     assert_eq!(error.disposition(), Disposition::Unavailable, "{error:?}");
-    assert_eq!(scene.store().audit().head().await.expect("readable"), 0);
+    assert_eq!(scene.store().audit().extent().await.expect("readable").entries, 0);
 }
 
 /// A repeat that arrives at the same time as the first is one request.
@@ -198,7 +198,7 @@ pub async fn simultaneous_repeats_are_one_request(scene: Scene) {
     for task in running {
         assert_eq!(task.await.expect("no panic").expect("accepted").seq, 1);
     }
-    assert_eq!(scene.store().audit().head().await.expect("readable"), 1);
+    assert_eq!(scene.store().audit().extent().await.expect("readable").entries, 1);
 }
 
 /// An empty state has nothing due and counts nothing.

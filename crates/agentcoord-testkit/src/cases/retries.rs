@@ -72,12 +72,12 @@ pub async fn every_attempts_reason_is_kept(scene: Scene) {
     assert_eq!(claim.attempt, 2, "a crash is no attempt");
     ada.leave().await;
     let claim = bob.claim().await;
-    let logged = scene.store().audit().head().await.expect("readable");
+    let logged = scene.store().audit().extent().await.expect("readable").entries;
     bob.fail(&claim, "no disk again", true).await.expect("claimed");
-    assert_eq!(scene.store().audit().head().await.expect("readable"), logged + 1, "a dead letter is audited");
+    assert_eq!(scene.store().audit().extent().await.expect("readable").entries, logged + 1, "a dead letter is audited");
     bob.redrive(&key).await.expect("dead");
     bob.fail(&bob.claim().await, "never", false).await.expect("claimed");
-    assert_eq!(scene.store().audit().head().await.expect("readable"), logged + 2);
+    assert_eq!(scene.store().audit().extent().await.expect("readable").entries, logged + 2);
     let detail = scene.detail(&key).await;
     let told: Vec<_> = detail
         .setbacks

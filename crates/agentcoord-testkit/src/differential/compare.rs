@@ -7,6 +7,7 @@ use std::sync::Arc;
 use agentcoord_core::Result;
 use agentcoord_core::engine::Engine;
 use agentcoord_core::ids::Csn;
+use agentcoord_core::limits::SEAL_RUN;
 use agentcoord_core::memory::MemoryEngine;
 use agentcoord_core::op::{Call, decode};
 use agentcoord_core::record::{Event, Image, MessageRecord, State, ThreadRecord};
@@ -192,6 +193,7 @@ fn named(entry: &Entry) -> Option<(Table, String)> {
 /// Keys one beyond the last message of each thread and the last audit entry: nothing may be there.
 fn beyond(state: &State, records: &BTreeMap<(Table, String), Vec<u8>>) -> Vec<(Table, String)> {
     let mut keys = vec![(Table::Audit, (state.audit + 1).to_string())];
+    keys.push((Table::Seal, (state.sealed / SEAL_RUN + 2).to_string()));
     for ((_, key), bytes) in records.iter().filter(|((table, _), _)| *table == Table::Thread) {
         if let Ok(thread) = decode::<ThreadRecord>(bytes, "thread") {
             keys.push((Table::Message, MessageRecord::key(key, thread.count + 1)));

@@ -2,7 +2,7 @@
 
 use agentcoord_core::agent::{Beat, Deregistered, Evicted, Registered, Ticked};
 use agentcoord_core::approval::{ApprovalRef, RequestApproval};
-use agentcoord_core::audit::Appended;
+use agentcoord_core::audit::{Appended, Sealed};
 use agentcoord_core::board::Posted;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
@@ -94,6 +94,9 @@ pub(super) struct Known {
     pub(super) threads: Recent<String>,
     pub(super) approvals: Recent<(String, Actor)>,
     pub(super) digests: Recent<String>,
+    /// The last audit entry that an append has answered, and how many are sealed.
+    pub(super) entries: u64,
+    pub(super) sealed: u64,
 }
 
 /// A reply that teaches something.
@@ -186,7 +189,19 @@ impl Teach for ApprovalRef {
     }
 }
 
+impl Teach for Appended {
+    fn teach(self, _call: &Call, known: &mut Known) {
+        known.entries = known.entries.max(self.seq);
+    }
+}
+
+impl Teach for Sealed {
+    fn teach(self, _call: &Call, known: &mut Known) {
+        known.sealed = known.sealed.max(self.sealed);
+    }
+}
+
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Appended);
+teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn);

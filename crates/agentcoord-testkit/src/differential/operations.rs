@@ -1,12 +1,13 @@
 //! The generator: one random operation after the other, mostly sensible, sometimes not.
 
+mod audit;
+
 use std::fmt::Debug;
 
 use agentcoord_core::agent::{
     Deregister, EvictAgent, Heartbeat, ProcessIdentity, Register, SessionKind, Tick, UpdateAgent,
 };
 use agentcoord_core::approval::{CancelApproval, CastVote, ConsumeApproval, RequestApproval, Verdict};
-use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage, ResolveThread, ThreadPriority, ThreadStatus};
 use agentcoord_core::ids::{Epoch, Id, RequestNo, Ticket, Token};
 use agentcoord_core::limits::REPLAY_WINDOW;
@@ -276,11 +277,7 @@ impl Generator {
             48..76 => self.tasks(),
             76..84 => self.board(),
             84..97 => self.approvals(),
-            _ => {
-                let actor = self.actor();
-                let entry = format!("{{\"reason\":\"{}\"}}", self.random.number() % 100);
-                self.ask(actor, AppendAudit { entry })
-            }
+            _ => self.audit(),
         }
     }
 

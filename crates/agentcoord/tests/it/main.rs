@@ -20,4 +20,5 @@ mod lives;
 mod place;
 mod races;
 mod sessions;
+mod tampering;
 mod worker;

@@ -3,7 +3,7 @@
 use agentcoord::core::audit::AuditLog;
 use serde::Serialize;
 
-use super::view::EntryView;
+use super::view::{self, EntryView};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::moment;
@@ -49,6 +49,8 @@ impl Args {
 pub(crate) struct View {
     items: Vec<EntryView>,
     cursor: Option<String>,
+    entries: u64,
+    sealed: u64,
 }
 
 impl Render for View {
@@ -69,6 +71,9 @@ impl Render for View {
             grid.row(Tone::Plain, cells);
         }
         page.grid(grid, usize::MAX, "");
+        if self.sealed < self.entries {
+            page.toned(Tone::Warn, format!("sealed up to entry {} of {}", self.sealed, self.entries));
+        }
         if let Some(cursor) = &self.cursor {
             page.toned(Tone::Faint, format!("older   --cursor {cursor}"));
         }
@@ -89,7 +94,8 @@ impl Render for View {
 /// `CORRUPT` for an entry that cannot be read.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     let store = context.store().await?;
-    let head = AuditLog::head(&store).await?;
+    let extent = view::share(context).await?;
+    let head = extent.entries;
     // Everything up to `end` is still to be looked at.
     let mut end = args.cursor.map_or(head, |c| c.saturating_sub(1).min(head));
     let limit = usize::from(args.limit);
@@ -113,5 +119,5 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     }
     let cursor = (end > 0).then(|| (end + 1).to_string());
     newest_first.reverse();
-    Ok(View { items: newest_first, cursor })
+    Ok(View { items: newest_first, cursor, entries: extent.entries, sealed: extent.sealed })
 }

@@ -3,10 +3,11 @@
 use agentcoord::audit::Entry;
 use agentcoord::core::audit::{AppendAudit, AuditEntry};
 
-use super::view::{EntryView, OneEntry};
+use super::view::{self, EntryView, OneEntry};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::identity::Unknown;
+use crate::output::Stamp;
 use crate::principal;
 
 /// The decision.
@@ -30,5 +31,6 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<OneEntry, CliEr
     let who = principal::name(context, &actor).await?;
     let entry = Entry::new(who, args.decision_type, args.context, args.reason).encode()?;
     let appended = context.connection().await?.run(&actor, AppendAudit { entry: entry.clone() }).await?;
-    Ok(OneEntry { entry: EntryView::read(&AuditEntry { seq: appended.seq, entry })? })
+    view::share(context).await?;
+    Ok(OneEntry { entry: EntryView::read(&AuditEntry { seq: appended.seq, at: Stamp::now().0, entry })? })
 }

@@ -1,12 +1,14 @@
 //! An audit entry as answers show it.
 
-use agentcoord::audit::Entry;
-use agentcoord::core::audit::AuditEntry;
+use agentcoord::Error;
+use agentcoord::audit::{self, Entry};
+use agentcoord::core::audit::{AuditEntry, AuditLog, Extent};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Page, Render, Stamp, ago};
 
@@ -60,6 +62,24 @@ impl EntryView {
     /// When, for people.
     pub(super) fn when(&self) -> String {
         self.at().map_or_else(|| self.time.clone(), ago)
+    }
+}
+
+/// Entries that one command seals on its way.
+const SHARE: u64 = 1_024;
+
+/// The command's share of sealing. What is left is for the keeper, or the next command.
+///
+/// A log that cannot be sealed can still be written and read; `audit verify` says what is wrong with it.
+///
+/// # Errors
+/// When the engine cannot be reached.
+pub(super) async fn share(context: &Context) -> Result<Extent, CliError> {
+    let connection = context.connection().await?;
+    match audit::seal(connection, SHARE).await {
+        Ok(extent) => Ok(extent),
+        Err(Error::Corrupt { .. }) => Ok(connection.store().await?.extent().await?),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -12,11 +12,11 @@ use agentcoord::{Connection, CoordinationClient, Decision, Error, FileLock, Styl
 use tokio::sync::oneshot;
 
 use super::super::run::View;
-use super::git::Git;
 use super::job::{DECISION, INDEX, Job, Outcome, TAG};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::git::Git;
 
 /// Sessions that an agent opens before it gives up: it may be stopped for longer than one lives.
 const SESSIONS: usize = 5;

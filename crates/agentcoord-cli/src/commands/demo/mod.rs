@@ -2,7 +2,6 @@
 //! repository; what they did is proved at the end from the repository and the store.
 
 pub(crate) mod agent;
-mod git;
 mod job;
 mod proof;
 mod scratch;

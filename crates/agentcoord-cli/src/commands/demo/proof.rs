@@ -276,8 +276,8 @@ async fn logged(store: &Store, tasks: &[Finished], count: &mut u64) -> Result<Ch
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::git::Git;
     use super::*;
+    use crate::git::Git;
 
     struct Place(Scratch);
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::git::Git;
 use crate::error::CliError;
+use crate::git::Git;
 use crate::output::text::shell;
 
 /// The branch that the agents commit to.

@@ -1,4 +1,5 @@
-//! git, by process, in a clean environment: neither the caller's variables nor its configuration reach the demo.
+//! git, by process, in a clean environment: the caller's variables do not reach it, and its configuration only where the
+//! repository is the user's.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,18 +9,18 @@ use crate::exit::Exit;
 
 /// A repository.
 #[derive(Clone, Debug)]
-pub(super) struct Git {
+pub(crate) struct Git {
     dir: PathBuf,
 }
 
 impl Git {
     /// The repository of a directory.
-    pub(super) fn at(dir: impl Into<PathBuf>) -> Self {
+    pub(crate) fn at(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
     }
 
     /// The directory.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
@@ -37,18 +38,18 @@ impl Git {
     ///
     /// # Errors
     /// `GIT` with what git said.
-    pub(super) fn run(&self, words: &[&str]) -> Result<Vec<u8>, CliError> {
+    pub(crate) fn run(&self, words: &[&str]) -> Result<Vec<u8>, CliError> {
         let mut command = self.command(words);
-        // Hooks, signatures and line ends of the user's configuration are none of the demo's.
+        // Hooks, signatures and line ends of the user's configuration are none of ours.
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
         finish(&mut command, words)
     }
 
-    /// As [`Git::run`], with the user's configuration: to read a repository that is the user's.
+    /// As [`Git::run`], with the user's configuration: for a repository that is the user's.
     ///
     /// # Errors
     /// `GIT` with what git said.
-    pub(super) fn run_as_user(&self, words: &[&str]) -> Result<Vec<u8>, CliError> {
+    pub(crate) fn run_as_user(&self, words: &[&str]) -> Result<Vec<u8>, CliError> {
         finish(&mut self.command(words), words)
     }
 
@@ -56,7 +57,7 @@ impl Git {
     ///
     /// # Errors
     /// As [`Git::run`].
-    pub(super) fn lines(&self, words: &[&str]) -> Result<Vec<String>, CliError> {
+    pub(crate) fn lines(&self, words: &[&str]) -> Result<Vec<String>, CliError> {
         Ok(String::from_utf8_lossy(&self.run(words)?).lines().map(str::to_owned).collect())
     }
 
@@ -64,7 +65,7 @@ impl Git {
     ///
     /// # Errors
     /// As [`Git::run`].
-    pub(super) fn line(&self, words: &[&str]) -> Result<String, CliError> {
+    pub(crate) fn line(&self, words: &[&str]) -> Result<String, CliError> {
         Ok(self.lines(words)?.into_iter().next().unwrap_or_default())
     }
 
@@ -72,7 +73,7 @@ impl Git {
     ///
     /// # Errors
     /// As [`Git::run`].
-    pub(super) fn file(&self, commit: &str, path: &str) -> Result<Vec<u8>, CliError> {
+    pub(crate) fn file(&self, commit: &str, path: &str) -> Result<Vec<u8>, CliError> {
         self.run(&["cat-file", "blob", &format!("{commit}:{path}")])
     }
 }
