@@ -118,7 +118,7 @@ end
 
 -- Tells those that depend on a task how it stands now: as many as a step may, the others in later steps.
 function task.announce(key, status)
-    if (state.counts.dependencies or 0) == 0 then
+    if state.counts.dependencies == 0 then
         return
     end
     local to = task.stands(status)

@@ -53,7 +53,7 @@ derive.lock = {
     end,
     count = function(record, counts, sign)
         counts.locks = counts.locks + sign * #record.paths
-        counts.subtrees = (counts.subtrees or 0) + sign * subtrees(record.paths)
+        counts.subtrees = counts.subtrees + sign * subtrees(record.paths)
     end,
 }
 
@@ -72,7 +72,7 @@ derive.lock_ticket = {
     end,
     count = function(record, counts, sign)
         counts.lock_waiters = counts.lock_waiters + sign
-        counts.subtrees = (counts.subtrees or 0) + sign * subtrees(record.paths)
+        counts.subtrees = counts.subtrees + sign * subtrees(record.paths)
     end,
 }
 
@@ -153,7 +153,7 @@ derive.dependency = {
     end,
     count = function(record, counts, sign)
         if record.state ~= 'done' then
-            counts.dependencies = (counts.dependencies or 0) + sign
+            counts.dependencies = counts.dependencies + sign
         end
     end,
 }

@@ -71,7 +71,7 @@ function task.ready(key, record)
     record.status = 'pending'
     while true do
         local ticket = task.longest_waiting(record)
-        local waiter = ticket and get('task_ticket', ticket)
+        local waiter = ticket and edit('task_ticket', ticket)
         if not waiter then
             break
         end
@@ -102,7 +102,7 @@ end
 
 -- Puts a claim that did not take up its task in time to the end of the line, so that others come first.
 function task.line_up_again(key)
-    local waiter = get('task_ticket', key)
+    local waiter = edit('task_ticket', key)
     if waiter then
         waiter.offered = nil
         waiter.seq = next_seq()

@@ -160,7 +160,13 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     rmp_serde::to_vec_named(value).map_err(|e| Error::backend("a value cannot be encoded", e))
 }
 
-/// Decodes MessagePack; `what` names the value in the error.
+/// Encodes a value as MessagePack without field names: fields go by their order. The form of the state, of events and of
+/// hot records, which are encoded with almost every step.
+pub fn encode_compact<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    rmp_serde::to_vec(value).map_err(|e| Error::backend("a value cannot be encoded", e))
+}
+
+/// Decodes either form of MessagePack; `what` names the value in the error.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
     rmp_serde::from_slice(bytes).map_err(|e| Error::corrupt(what, e))
 }

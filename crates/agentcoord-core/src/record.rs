@@ -1,6 +1,7 @@
-//! The persisted schema: records, counters and events, as MessagePack maps with named fields.
+//! The persisted schema: records, as MessagePack maps with named fields; and the state, events and hot records, as arrays
+//! of their fields in order.
 //!
-//! Changing it: fields are only added, optional, with the meaning of their absence documented. Old writers meet new
+//! Changing it: fields are only added (to an array at its end), optional, with the meaning of their absence documented. Old writers meet new
 //! data during an upgrade: a field that an old script drops when it rewrites a record must be harmless to lose, else
 //! raise [`SCHEMA`], which keeps old clients out. Both dialects write these forms, so a change here is a change in
 //! `lua/` too; the differential test compares them.
@@ -68,9 +69,9 @@ record! {
 impl SessionRecord {
     /// When it ends without another sign of life, unless it has ended; see [`State::spared`].
     #[must_use]
-    pub fn lives_until(&self, beat: LeaseMs, spared: Option<LeaseMs>) -> LeaseMs {
+    pub fn lives_until(&self, beat: LeaseMs, spared: LeaseMs) -> LeaseMs {
         let spared = match self.kind {
-            SessionKind::Process => spared.unwrap_or(0),
+            SessionKind::Process => spared,
             // Who lives by calls sends no heartbeats that could have been lost.
             SessionKind::Shell => 0,
         };
@@ -526,9 +527,10 @@ pub struct State {
     pub next_calendar: WallMs,
     /// See [`Counts`].
     pub counts: Counts,
-    /// When sessions were last spared because many had fallen silent at once: a sign of life of each process, as it were.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spared: Option<LeaseMs>,
+    /// When sessions were last spared because many had fallen silent at once, else 0: a sign of life of each process, as it
+    /// were.
+    #[serde(default)]
+    pub spared: LeaseMs,
 }
 
 /// "Nothing is due": larger than any time, exact in a double.
@@ -546,7 +548,7 @@ impl Default for State {
             next_due: NEVER,
             next_calendar: NEVER,
             counts: Counts::default(),
-            spared: None,
+            spared: 0,
         }
     }
 }

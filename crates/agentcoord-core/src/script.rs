@@ -150,6 +150,7 @@ mod tests {
 
     use super::*;
     use crate::op::Verb;
+    use crate::table::Record;
     use crate::{agent as a, approval as p, audit as u, board as b, limits, lock as l, record, task as t, time};
 
     /// A deserializer that only notes which fields a struct asks for.
@@ -372,6 +373,38 @@ mod tests {
         ] {
             assert!(PRELUDE.contains(&format!("\nlocal {name} = {value}\n")), "{name}");
         }
+    }
+
+    /// What stands in the prelude between the first `start` and the next `end`, as its words.
+    fn words_between(start: &str, end: &str) -> Vec<&'static str> {
+        let rest = PRELUDE.split_once(start).expect(start).1;
+        identifiers(rest.split_once(end).expect(end).0).collect()
+    }
+
+    #[test]
+    fn arrays_have_the_fields_of_their_records_in_order() {
+        let counts = fields_of::<record::Counts>();
+        assert_eq!(words_between("local function counters(", ")"), counts);
+        let packed = words_between("            counts.blocked", "}").join(" ").replace("counts ", "");
+        assert_eq!(packed, counts[1..].join(" "));
+        for (table, fields) in [
+            (record::PulseRecord::TABLE, fields_of::<record::PulseRecord>()),
+            (record::ClientRecord::TABLE, fields_of::<record::ClientRecord>()),
+            (record::RingRecord::TABLE, fields_of::<record::RingRecord>()),
+        ] {
+            let packed = fields.iter().map(|field| format!("record.{field}")).collect::<Vec<_>>().join(", ");
+            assert!(PRELUDE.contains(&format!("return {{{packed}}}")), "{table:?}");
+        }
+        for table in crate::table::Table::ALL {
+            let is_hot = PRELUDE.contains(&format!("\n    {} = {{\n        record = ", table.name()));
+            assert_eq!(is_hot, table.is_hot(), "{table:?}");
+        }
+        let state = fields_of::<record::State>().join(", ");
+        assert!(PRELUDE.contains(&format!("local {state} =\n        unpack(unpack_record(bytes, HOT))")), "{state}");
+        assert_eq!(fields_of::<time::LeaseClock>(), ["now", "wall", "boot_id", "boot"], "clock");
+        let event = ["csn", "at", "client", "request", "actor", "verb", "wakes", "images"];
+        assert_eq!(fields_of::<record::Event>(), event, "append_event lists these");
+        assert_eq!(fields_of::<record::Image>(), ["table", "key", "record"], "commit lists these");
     }
 
     /// A check of the text, not a parser: it knows declarations, and assignments that stand outside of braces.

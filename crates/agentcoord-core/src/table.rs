@@ -10,6 +10,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+use crate::op::{encode, encode_compact};
 use crate::record::Counts;
 
 /// The tables.
@@ -116,10 +118,11 @@ impl Table {
         Self::ALL.into_iter().find(|t| t.name() == name)
     }
 
-    /// Tables whose records change with almost every step; an engine may keep them together.
+    /// Tables whose records are looked at in almost every step: they are encoded without field names, and an engine may
+    /// keep them together.
     #[must_use]
     pub fn is_hot(self) -> bool {
-        matches!(self, Self::Pulse | Self::Ring)
+        matches!(self, Self::Pulse | Self::Client | Self::Ring)
     }
 }
 
@@ -127,6 +130,14 @@ impl Table {
 pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug {
     /// The table.
     const TABLE: Table;
+
+    /// This record as it is stored.
+    ///
+    /// # Errors
+    /// `Backend` when it cannot be encoded.
+    fn stored(&self) -> Result<Vec<u8>> {
+        if Self::TABLE.is_hot() { encode_compact(self) } else { encode(self) }
+    }
 
     /// The index entries of this record.
     fn entries(&self, key: &str, out: &mut Vec<Entry>);

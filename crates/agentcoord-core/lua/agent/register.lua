@@ -57,7 +57,7 @@ end
 
 local function resumed(key, record, op)
     pulse(record.session, true)
-    local session = get('session', record.session)
+    local session = edit('session', record.session)
     if session then
         session.working_on = op.working_on or session.working_on
         if op.process then
@@ -82,6 +82,7 @@ return step(function(op)
             return resumed(key, record, op)
         end
         if record then
+            record = copy(record)
             record.session = op.session
             record.role = op.role
             record.capabilities = op.capabilities

@@ -45,7 +45,7 @@ return step(function(op)
         return claim_named(op, actor, capabilities)
     end
     local key = best(op.tags, capabilities)
-    local record = key and get('task', key)
+    local record = key and edit('task', key)
     if record then
         return assign(op, actor, key, record)
     end

@@ -14,7 +14,7 @@ return step(function(op)
         return task.queued(op.ticket, waiter)
     end
     delete('task_ticket', op.ticket)
-    local record = get('task', key)
+    local record = edit('task', key)
     if not record or record.ticket ~= op.ticket then
         return lapsed
     end

@@ -11,7 +11,7 @@ end
 
 -- Puts a task back that was claimed under this ticket, as if it had not been claimed.
 local function give_back(key, ticket)
-    local record = key and get('task', key)
+    local record = key and edit('task', key)
     if not record or record.ticket ~= ticket then
         return nil
     end

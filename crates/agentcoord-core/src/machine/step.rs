@@ -12,7 +12,7 @@ use crate::ids::{Csn, Id, RequestNo, SHORT_ID, Token};
 use crate::limits;
 use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
-use crate::op::{Actor, Call, decode, encode};
+use crate::op::{Actor, Call, decode};
 use crate::record::{AgentRecord, ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Record, Table, pad};
 use crate::time::{LeaseMs, Reading, WallMs};
@@ -66,6 +66,14 @@ pub(crate) struct Acting {
 struct Touched {
     before: Option<Vec<u8>>,
     after: Option<Vec<u8>>,
+    /// Put or deleted.
+    dirty: bool,
+}
+
+impl Touched {
+    fn is_changed(&self) -> bool {
+        self.dirty && (self.before.is_some() || self.after.is_some())
+    }
 }
 
 /// A step in progress.
@@ -178,7 +186,7 @@ impl<'a, R: Rows> Step<'a, R> {
             let away = self.pause * 3 >= session.ttl * 2;
             let crowd = u64::try_from(self.state.counts.sessions).unwrap_or(0) >= limits::CROWD;
             if crowd && (away || self.crowd_is_silent()?) {
-                self.state.spared = Some(self.now);
+                self.state.spared = self.now;
                 return Ok(self.now + session.ttl);
             }
         }
@@ -187,7 +195,7 @@ impl<'a, R: Rows> Step<'a, R> {
 
     /// Whether a process has missed its time since the last time that all were spared.
     fn has_fallen_silent(&self, beat: LeaseMs, session: &SessionRecord) -> bool {
-        let fresh = self.state.spared.is_none_or(|spared| beat >= spared);
+        let fresh = beat >= self.state.spared;
         session.kind == SessionKind::Process && fresh && beat + session.ttl <= self.now
     }
 
@@ -230,8 +238,10 @@ impl<'a, R: Rows> Step<'a, R> {
             Some(touched) => touched.after.clone(),
             None => {
                 let bytes = self.rows.get(T::TABLE, key)?;
-                self.touched
-                    .insert((T::TABLE, key.to_owned()), Touched { before: bytes.clone(), after: bytes.clone() });
+                self.touched.insert(
+                    (T::TABLE, key.to_owned()),
+                    Touched { before: bytes.clone(), after: bytes.clone(), dirty: false },
+                );
                 bytes
             }
         };
@@ -257,9 +267,10 @@ impl<'a, R: Rows> Step<'a, R> {
             }
             record.count(&mut self.state.counts, sign.into());
         }
-        let bytes = record.map(encode).transpose()?;
+        let bytes = record.map(Record::stored).transpose()?;
         if let Some(touched) = self.touched.get_mut(&(T::TABLE, key.to_owned())) {
             touched.after = bytes;
+            touched.dirty = true;
         }
         Ok(())
     }
@@ -373,10 +384,10 @@ impl<'a, R: Rows> Step<'a, R> {
         Ok(items)
     }
 
-    /// Writes everything. Appends an event when a record other than a pulse has changed, or the request was asked again.
+    /// Writes everything. Appends an event when a record other than a pulse was put or deleted, or the request was asked again.
     pub(crate) fn commit(mut self, answer: impl FnOnce(Csn) -> Result<Vec<u8>>) -> Ruled<Stepped> {
         let changed =
-            self.call.again || self.touched.iter().any(|((table, _), t)| *table != Table::Pulse && t.before != t.after);
+            self.call.again || self.touched.iter().any(|((table, _), t)| *table != Table::Pulse && t.is_changed());
         if changed {
             self.state.csn.0 += 1;
         }
@@ -386,10 +397,8 @@ impl<'a, R: Rows> Step<'a, R> {
         }
         self.move_hints()?;
         let mut images = Vec::new();
-        for ((table, key), Touched { before, after }) in &self.touched {
-            if before == after {
-                continue;
-            }
+        for ((table, key), touched) in self.touched.iter().filter(|(_, touched)| touched.is_changed()) {
+            let after = &touched.after;
             match after {
                 Some(record) => self.rows.put(*table, key, record)?,
                 None => self.rows.delete(*table, key)?,
