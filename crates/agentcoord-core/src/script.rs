@@ -1,14 +1,17 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! All scripts together are one library of Redis functions: the shared texts ([`SHARED`]) once, then each `<noun>/<verb>.lua` as the body of a function. A library is
-//! compiled and its shared functions are made when it is loaded; with EVALSHA they were made anew in every call, which was a third of a
-//! call's time or more. Its name carries a digest of its text, so that versions do not meet. A function gets the keys
-//! meta, hot, index, events, root, and the arguments as the first lines of the prelude name them.
+//! All scripts together are one library of Redis functions: the shared texts ([`SHARED`]) once, then each `<noun>/<verb>.lua` as
+//! the body of a function. A library is compiled and its shared functions are made when it is loaded; with EVALSHA they were
+//! made anew in every call, which was a third of a call's time or more. Its name carries a digest of its text, so that
+//! versions do not meet. A function gets the keys meta, hot, index, events, root, and the arguments as the first lines of
+//! the prelude name them.
 
 use std::sync::OnceLock;
 
 /// What a step can do with records, the same as `machine/step.rs`.
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
+/// The shared state and its clock, the same as `record.rs` and `time.rs`.
+const STATE: &str = include_str!("../lua/state.lua");
 /// The frame of every step, the same as `machine/step.rs`.
 const FRAME: &str = include_str!("../lua/frame.lua");
 /// The index entries and counts that records imply, the same as `record.rs`.
@@ -27,7 +30,7 @@ const DEPENDENCIES: &str = include_str!("../lua/dependencies.lua");
 const RULES: &str = include_str!("../lua/rules.lua");
 
 /// What stands once in the library, in its order: a text uses what stands before it.
-const SHARED: [&str; 9] = [PRELUDE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, RULES];
+const SHARED: [&str; 10] = [PRELUDE, STATE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, RULES];
 
 /// The script that writes a namespace's meta record when there is none.
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
@@ -312,7 +315,7 @@ mod tests {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
         }
-        for text in [PRELUDE, FRAME, FOUND, RAISE, PROBE] {
+        for text in [PRELUDE, STATE, FRAME, FOUND, RAISE, PROBE] {
             for forbidden in ["KEYS[", "'KEYS'", "'SCAN'", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden}");
             }
@@ -375,9 +378,9 @@ mod tests {
         }
     }
 
-    /// What stands in the prelude between the first `start` and the next `end`, as its words.
+    /// What stands in the text of the state between the first `start` and the next `end`, as its words.
     fn words_between(start: &str, end: &str) -> Vec<&'static str> {
-        let rest = PRELUDE.split_once(start).expect(start).1;
+        let rest = STATE.split_once(start).expect(start).1;
         identifiers(rest.split_once(end).expect(end).0).collect()
     }
 
@@ -400,7 +403,7 @@ mod tests {
             assert_eq!(is_hot, table.is_hot(), "{table:?}");
         }
         let state = fields_of::<record::State>().join(", ");
-        assert!(PRELUDE.contains(&format!("local {state} =\n        unpack(unpack_record(bytes, HOT))")), "{state}");
+        assert!(STATE.contains(&format!("local {state} =\n        unpack(unpack_record(bytes, HOT))")), "{state}");
         assert_eq!(fields_of::<time::LeaseClock>(), ["now", "wall", "boot_id", "boot"], "clock");
         let event = ["csn", "at", "client", "request", "actor", "verb", "wakes", "images"];
         assert_eq!(fields_of::<record::Event>(), event, "append_event lists these");
