@@ -21,6 +21,7 @@ mod principal;
 mod process;
 mod progress;
 mod reference;
+mod signing;
 mod suggest;
 
 use std::process::ExitCode;
@@ -76,6 +77,10 @@ fn refuse_usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         return output::print(&error.to_string());
     }
+    // The same mistake again, with what was typed in a form that can be seen.
+    let words = std::env::args().map(|word| output::text::line(&word));
+    let again = Cli::try_parse_from(words).err().filter(clap::Error::use_stderr);
+    let error = again.as_ref().unwrap_or(error);
     match Format::of_words(std::env::args()) {
         Format::Table | Format::Id => {
             output::complain(&error.to_string());

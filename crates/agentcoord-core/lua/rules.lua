@@ -91,7 +91,12 @@ end
 local approval = {}
 
 function approval.answer(key, record)
-    return {key = key, status = record.status, duplicate = false, consumed = false}
+    return {key = key, status = record.status, duplicate = false}
+end
+
+-- Whether two names, or two principals, are those of one person or agent: letter case is no difference between them.
+function approval.same_name(one, other)
+    return string.lower(one) == string.lower(other)
 end
 
 function approval.is_overdue(record)

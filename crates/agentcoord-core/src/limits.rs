@@ -73,6 +73,8 @@ pub const CREATE_CHUNK: usize = 100;
 pub const DEPENDENCIES: usize = 10_000;
 /// Most people in a quorum.
 pub const VOTERS: usize = 32;
+/// Longest signature on a vote, in bytes: twice what the longest RSA keys make.
+pub const SIGNATURE_BYTES: usize = 8_192;
 /// Longest idempotency key, in bytes.
 pub const KEY_BYTES: usize = 256;
 /// Longest duration that is accepted: ten years.

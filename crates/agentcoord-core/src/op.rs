@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::check;
 use crate::error::{Error, Refusal, Result};
 use crate::ids::{Csn, Epoch, Id, RequestNo};
 
@@ -106,6 +107,9 @@ pub struct Call {
 impl Call {
     /// Validates and encodes an operation.
     pub fn encode<V: Verb>(op: &Op<V>) -> Result<Self> {
+        if let Actor::Human(name) = &op.actor {
+            check::person("by", name)?;
+        }
         op.body.validate()?;
         let body = encode(&op.body)?;
         let blobs = op.body.blobs();

@@ -355,7 +355,8 @@ record! {
         id: Id, seq: u64, action_type: String, description: String, digest: String, status: ApprovalStatus,
         requested_by: String, requested_at: WallMs, expires_at: WallMs, quorum: u32, rejections: u32,
         eligible: Vec<String>, votes: Vec<Vote>;
-        session: Id, key: String, has_payload: bool, has_diff: bool, decided_at: WallMs, consumed_at: WallMs
+        session: Id, key: String, has_payload: bool, has_diff: bool, signed: bool, decided_at: WallMs,
+        consumed_at: WallMs
     }
 }
 

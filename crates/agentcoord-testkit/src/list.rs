@@ -207,6 +207,8 @@ macro_rules! conformance {
             one_vote_per_person,
             a_decided_approval_stays_decided,
             approval_is_consumed_once,
+            only_who_asked_takes_the_verdict,
+            an_approval_can_demand_signatures,
             a_rejected_approval_is_never_consumed,
             expiry_is_not_rejection,
             no_vote_counts_after_the_time_however_much_is_due,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use agentcoord_core::limits;
 pub use agentcoord_fs::Durability;
 
+use crate::approver::Approvers;
+
 /// The Redis that is tried when none is named.
 pub const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 
@@ -50,6 +52,8 @@ pub struct Config {
     pub durability: Durability,
     /// A session ends this long after its last heartbeat; heartbeats are sent three times as often.
     pub session_ttl: Duration,
+    /// The people whose signed votes on approvals count; none: votes need no signature.
+    pub approvers: Option<Approvers>,
     /// How long a call keeps trying while the engine is away, before it answers `Unavailable`.
     pub patience: Duration,
 }
@@ -66,6 +70,7 @@ impl Config {
             backend: BackendChoice::Auto,
             durability: Durability::Process,
             session_ttl: Duration::from_millis(limits::SESSION_TTL),
+            approvers: None,
             patience: Duration::from_secs(2),
         }
     }

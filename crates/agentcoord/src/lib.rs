@@ -21,6 +21,7 @@
 //! ```
 
 mod approval;
+mod approver;
 pub mod audit;
 mod background;
 mod board;
@@ -34,6 +35,7 @@ mod lock;
 mod news;
 mod requests;
 mod task;
+mod vote;
 mod wait;
 mod worker;
 mod workspace;
@@ -42,6 +44,7 @@ pub use agentcoord_core as core;
 pub use agentcoord_core::{Disposition, Error, Noun, Result, Store};
 pub use agentcoord_fs::process;
 pub use approval::{Approval, ApprovalBuilder, Decision};
+pub use approver::{Approvers, Doubt, Roll, SIGNATURE_NAMESPACE, statement};
 pub use board::ThreadBuilder;
 pub use client::{CoordinationClient, SessionBuilder};
 pub use config::{BackendChoice, Config, DEFAULT_REDIS_URL, Durability};
@@ -50,5 +53,6 @@ pub use decide::Switched;
 pub use host::{Opened, Serving, Style, machine_name};
 pub use lock::{FileLock, LockBuilder};
 pub use task::{ClaimBuilder, Task};
+pub use vote::{Asked, Ballot};
 pub use worker::{Failure, Worked, Worker};
 pub use workspace::{Workspace, lock_path};

@@ -3,14 +3,11 @@
 
 use std::time::Duration;
 
-use agentcoord_core::approval::{ApprovalRef, ApprovalStatus, ConsumeApproval};
-use agentcoord_core::engine::Channel;
 use agentcoord_core::ids::{RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, AcquireLock, ConfirmLock, LockPath, ReleaseLock, WithdrawLock};
 use agentcoord_core::op::{Actor, Verb};
 use agentcoord_core::task::{Claim, ClaimTask, ConfirmTask, ReleaseTask, WithdrawTask};
 use agentcoord_core::{Error, Result};
-use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::host::Style;
@@ -202,45 +199,6 @@ impl Connection {
             let number = confirm.number;
             flight.confirm = Some(confirm);
             outcome = self.ask(number, actor, V::confirm(ticket)).await;
-        }
-    }
-
-    /// Waits for the verdict on an approval, at most until `deadline`, and consumes it when it is a yes.
-    ///
-    /// Still `Pending` in the answer means that the deadline came first.
-    ///
-    /// # Errors
-    /// As [`Connection::run`].
-    ///
-    /// # Cancel safety
-    /// The approval stays; ask again. A yes that was consumed by a dropped call is answered as consumed before.
-    pub async fn verdict(&self, actor: &Actor, key: &str, deadline: Option<Instant>) -> Result<ApprovalRef> {
-        let channel = Channel::Approval(key.to_owned());
-        let interest = self.news().listen(&format!("approval/{key}"));
-        let mut heard = None;
-        loop {
-            let answer = self.run(actor, ConsumeApproval { approval: key.to_owned() }).await?;
-            if answer.status != ApprovalStatus::Pending || deadline.is_some_and(|at| at <= Instant::now()) {
-                // The answer is the caller's, whatever becomes of the subscription: to hear more is of no harm.
-                if heard.is_some()
-                    && interest.is_alone()
-                    && let Ok(opened) = self.opened().await
-                {
-                    drop(opened.wakes.unsubscribe(&channel).await);
-                }
-                return Ok(answer);
-            }
-            let opened = self.opened().await?;
-            if heard != Some(opened.serial) {
-                opened.wakes.subscribe(&channel).await?;
-                heard = Some(opened.serial);
-                continue; // It may have been decided before we listened.
-            }
-            let pause = Instant::now() + SAFETY;
-            tokio::select! {
-                () = interest.changed() => {}
-                () = tokio::time::sleep_until(deadline.map_or(pause, |at| at.min(pause))) => {}
-            }
         }
     }
 }

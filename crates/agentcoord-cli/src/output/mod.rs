@@ -170,9 +170,9 @@ pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> Exi
             answer.table(&mut page);
             Ok(page.finish())
         }
-        Format::Id => Ok(list(answer.ids())),
-        Format::Jsonl => answer.lines().map(list),
-        Format::Json => answer.json(meta).map(|text| text + "\n"),
+        Format::Id => Ok(list(answer.ids().iter().map(|id| text::line(id)).collect())),
+        Format::Jsonl => answer.lines().map(|lines| list(lines.iter().map(|line| json::visible(line)).collect())),
+        Format::Json => answer.json(meta).map(|text| json::visible(&text) + "\n"),
     };
     match text {
         Ok(text) => match print(&text) {
@@ -198,9 +198,29 @@ pub(crate) fn stdout() -> impl Write {
     std::io::stdout().lock()
 }
 
-/// Writes text to stderr; when even that fails there is nobody to tell.
-pub(crate) fn complain(text: &str) {
-    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+/// Writes text to stderr, foreign parts and all: lines stay, nothing else moves the cursor. When even that fails there
+/// is nobody to tell.
+pub(crate) fn complain(foreign: &str) {
+    draw(&text::block(foreign));
+}
+
+/// Writes to stderr what may move the cursor: nothing foreign.
+pub(crate) fn draw(own: &str) {
+    drop(std::io::stderr().lock().write_all(own.as_bytes()));
+}
+
+/// Where log lines go: as [`complain`] writes them.
+pub(crate) struct Complaints;
+
+impl Write for Complaints {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        complain(&String::from_utf8_lossy(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Passes on what a command wrote to stderr, as it is.

@@ -17,6 +17,7 @@ mod lives;
 mod readme;
 mod reference;
 mod running;
+mod signatures;
 mod store;
 mod tasks;
 mod terminal;

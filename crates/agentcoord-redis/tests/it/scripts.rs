@@ -99,7 +99,7 @@ async fn an_approval_that_expires_is_not_rejected() {
     let asked = desk.send(&ann, RequestApproval::new("deployment", "to production").seal()).await.unwrap();
     let () = server.run(&["HSET", &meta, "freeze_wall", "9000000"]).await;
     assert_eq!(desk.engine.state().await.unwrap().1.wall, 9_000_000);
-    let verdict = desk.send(&ann, ConsumeApproval { approval: asked.key }).await.unwrap();
+    let verdict = desk.send(&ann, ConsumeApproval { approval: asked.key, key: None }).await.unwrap();
     assert_eq!(verdict.status, agentcoord_core::approval::ApprovalStatus::Expired);
 }
 

@@ -441,6 +441,7 @@ impl Generator {
                 body.expires_in = 1 + self.random.number() % 40_000;
                 let key = format!("key {}", self.random.below(6));
                 body.key = self.maybe(4, key);
+                body.signed = self.random.one_in(4);
                 body.payload = self.maybe(3, "{}".to_owned());
                 body.diff = self.maybe(3, "+ a line".to_owned());
                 let body = body.seal();
@@ -452,11 +453,13 @@ impl Generator {
                 let actor = if self.random.one_in(8) { self.actor() } else { self.human() };
                 let verdict = if self.random.one_in(3) { Verdict::Reject } else { Verdict::Approve };
                 let digest = self.known.digests.pick(&mut self.random).filter(|_| self.random.one_in(3));
+                let signature = digest.as_ref().filter(|_| self.random.one_in(2)).map(|_| "signed".to_owned());
                 let body = CastVote {
                     approval,
                     verdict,
                     digest,
                     note: (verdict == Verdict::Reject || self.random.one_in(2)).then(|| "because".to_owned()),
+                    signature,
                     audit: "{\"decision_type\":\"approval_vote\"}".to_owned(),
                 };
                 self.ask(actor, body)
@@ -469,8 +472,13 @@ impl Generator {
                 self.ask(actor, CancelApproval { approval })
             }
             _ => {
-                let actor = self.actor();
-                self.ask(actor, ConsumeApproval { approval })
+                let actor = match requester {
+                    Some(requester) if !self.random.one_in(4) => requester,
+                    _ => self.actor(),
+                };
+                let key = format!("key {}", self.random.below(6));
+                let key = self.maybe(3, key);
+                self.ask(actor, ConsumeApproval { approval, key })
             }
         }
     }

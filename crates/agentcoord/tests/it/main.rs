@@ -13,12 +13,15 @@ macro_rules! on_both_engines {
     };
 }
 
+mod approvals;
 mod child;
 mod engines;
 mod liveness;
 mod lives;
+mod people;
 mod place;
 mod races;
 mod sessions;
+mod signatures;
 mod tampering;
 mod worker;
