@@ -10,8 +10,8 @@ use tempfile::NamedTempFile;
 use crate::config::{Settings, variable};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::{Stamp, is_watched};
 use crate::output::text::shell;
+use crate::output::{Stamp, is_watched};
 
 /// Keys that people have when nothing is said, in the order in which `ssh` tries them.
 const USUAL: &[&str] = &["id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa"];
