@@ -68,6 +68,9 @@ fn stored_escapes_are_shown_and_not_sent() {
     ] {
         in_every_format(&ben, words);
     }
+    let exported = ben.run(&["audit", "export", "-"]);
+    harmless(&["audit", "export"], &exported);
+    assert!(exported.stdout.contains("owned"), "{}", exported.stderr);
     let shown = repository.terminal().run(&["approve", &approval, "--by", "eve", "-m", EVIL]);
     harmless(&["approve"], &shown);
     ben.data(&["export"]);
