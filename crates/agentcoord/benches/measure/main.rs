@@ -10,6 +10,7 @@ mod place;
 mod process;
 mod sample;
 mod tasks;
+mod verdict;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "holder" => process::hold(arguments).await,
         "fairness" => process::fairness(arguments).await,
         "turns" => process::take_turns(arguments).await,
+        "verdict" => verdict::waited_for(arguments).await,
         other => Err(format!("no part {other}; run it by `cargo xtask bench`").into()),
     }
 }
