@@ -247,12 +247,20 @@ impl Connection {
         loop {
             let answer = self.run(actor, consume()).await?;
             if answer.status != ApprovalStatus::Pending || deadline.is_some_and(|at| at <= Instant::now()) {
-                // The answer is the caller's, whatever becomes of the subscription: to hear more is of no harm.
-                if heard.is_some()
-                    && interest.is_alone()
-                    && let Ok(opened) = self.opened().await
-                {
-                    drop(opened.wakes.unsubscribe(&channel).await);
+                if heard.is_some() && interest.is_alone() {
+                    let connection = self.clone();
+                    let leave = async move {
+                        // To hear more is of no harm.
+                        if let Ok(opened) = connection.opened().await {
+                            drop(opened.wakes.unsubscribe(&channel).await);
+                        }
+                    };
+                    match answer.status {
+                        // Whoever waits on must not be unsubscribed behind its back.
+                        ApprovalStatus::Pending => leave.await,
+                        // Nobody listens to this again, and the answer need not wait for that.
+                        _ => drop(tokio::spawn(leave)),
+                    }
                 }
                 return Ok(answer);
             }

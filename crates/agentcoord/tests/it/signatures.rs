@@ -2,7 +2,8 @@
 
 use agentcoord::core::approval::{Approval, ApprovalStatus, CastVote, Verdict};
 use agentcoord::core::audit::AuditLog;
-use agentcoord::core::op::Actor;
+use agentcoord::core::op::{Actor, decode, encode};
+use agentcoord::core::record::ApprovalRecord;
 use agentcoord::{Approvers, Ballot, CoordinationClient, Decision, Error, SIGNATURE_NAMESPACE, statement};
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -18,6 +19,7 @@ on_both_engines!(
     person_who_asked_does_not_vote_under_another_name,
     forged_rejection_is_no_rejection,
     votes_count_by_what_was_asked_for_and_not_by_what_the_store_says,
+    record_that_is_rewritten_in_the_store_lets_nobody_through,
     revocation_holds_at_once,
     list_that_cannot_be_read_lets_nobody_in,
 );
@@ -233,6 +235,66 @@ async fn votes_count_by_what_was_asked_for_and_not_by_what_the_store_says(place:
     assert_eq!(by_key.decision().await.unwrap(), Decision::Approved);
     let by_id = stage.agent.approval(approval.id());
     assert_eq!(by_id.decision().await.unwrap(), Decision::ConsumedBefore);
+    stage.agent.close().await.unwrap();
+}
+
+/// Changes a stored approval by the engine's own client, past all rules.
+async fn rewrite(place: &Place, stage: &Stage, key: &str, change: impl FnOnce(&mut ApprovalRecord)) {
+    let namespace = stage.agent.connection().namespace().to_owned();
+    let record = |bytes: Vec<u8>| decode::<ApprovalRecord>(&bytes, "approval").unwrap();
+    match &place.redis_url {
+        Some(url) => {
+            let mut redis = ::redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
+            let name = format!("ac:{{{namespace}}}:1:approval:{key}");
+            let mut changed = record(::redis::cmd("GET").arg(&name).query(&mut redis).unwrap());
+            change(&mut changed);
+            ::redis::cmd("SET").arg(&name).arg(encode(&changed).unwrap()).exec(&mut redis).unwrap();
+        }
+        None => {
+            let database = place.dir.path().join(format!("state/namespaces/{namespace}/agentcoord.db"));
+            let files = rusqlite::Connection::open(database).unwrap();
+            let stored = files.query_row("SELECT record FROM approval WHERE key = ?1", [key], |row| row.get(0));
+            let mut changed = record(stored.unwrap());
+            change(&mut changed);
+            let bytes = encode(&changed).unwrap();
+            files.execute("UPDATE approval SET record = ?2 WHERE key = ?1", rusqlite::params![key, bytes]).unwrap();
+        }
+    }
+}
+
+async fn record_that_is_rewritten_in_the_store_lets_nobody_through(place: &Place) {
+    type Change = fn(&mut ApprovalRecord);
+    let stage = Stage::new(place).await;
+    let changes: [(&str, Change); 5] = [
+        ("1 of 2", |_| {}),
+        ("1 of 2", |a| a.quorum = 1),
+        ("1 of 2", |a| {
+            let mut bob = a.votes[0].clone();
+            bob.by = "human:bob".to_owned();
+            a.votes.push(bob);
+        }),
+        ("0 of 2", |a| a.expires_at += 1),
+        ("0 of 2", |a| a.votes.iter_mut().for_each(|vote| vote.by = "human:bob".to_owned())),
+    ];
+    for (counted, change) in changes {
+        let approval = stage.agent.request_approval("deployment", "ship 2.0").quorum(2).await.unwrap();
+        let asked = approval.look().await.unwrap();
+        stage.agent.connection().vote("ada", &asked, stage.yes("ada", &asked)).await.unwrap();
+        rewrite(place, &stage, approval.id(), |record| {
+            change(record);
+            record.status = ApprovalStatus::Approved;
+        })
+        .await;
+        let reason = refused_as(approval.decision().await, "votes_not_verified");
+        assert!(reason.contains(counted), "{reason}");
+    }
+    // A requester that has forgotten what it asked for is not told something else.
+    let changes: [Change; 2] = [|a| a.quorum = 1, |a| a.description = "drop the table".to_owned()];
+    for change in changes {
+        let approval = stage.agent.request_approval("deployment", "ship 2.0").quorum(2).await.unwrap();
+        rewrite(place, &stage, approval.id(), change).await;
+        refused_as(stage.agent.approval(approval.id()).decision().await, "digest_mismatch");
+    }
     stage.agent.close().await.unwrap();
 }
 
