@@ -8,6 +8,7 @@ mod handover;
 mod locks;
 mod place;
 mod process;
+mod queue;
 mod sample;
 mod tasks;
 mod verdict;
@@ -50,6 +51,14 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "deadlock" => crowd::deadlock(arguments).await,
         "heartbeat" => crowd::heartbeat(arguments).await,
         "subtree" => crowd::subtree(arguments).await,
+        "deep" => queue::deep(arguments).await,
+        "behind-others" => queue::behind_others(arguments).await,
+        "many-tags" => queue::many_tags(arguments).await,
+        "idle-worker" => queue::to_idle_worker(arguments).await,
+        "bulk" => queue::bulk(arguments).await,
+        "weight" => queue::weight(arguments).await,
+        "killed-worker" => process::killed_worker(arguments).await,
+        "worker" => process::claim(arguments).await,
         "killed" => process::killed(arguments).await,
         "holder" => process::hold(arguments).await,
         "fairness" => process::fairness(arguments).await,
