@@ -203,6 +203,7 @@ macro_rules! conformance {
             pending_tasks_are_listed_in_claim_order_under_change,
             a_task_that_no_live_agent_can_take_is_marked,
             a_withdrawn_confirm_gives_its_task_back,
+            two_sessions_of_one_name_never_both_win,
         );
         $crate::cases_of!(
             $harness,

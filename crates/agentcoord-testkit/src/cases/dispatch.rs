@@ -292,3 +292,19 @@ pub async fn a_withdrawn_confirm_gives_its_task_back(scene: Scene) {
     assert_eq!(ada.ask(body).await.expect("accepted").key.as_deref(), Some(key.as_str()));
     assert_eq!(bob.claim().await.key, key);
 }
+
+/// Two sessions that are configured with the same name are two workers: one wins a task, the other is told who.
+pub async fn two_sessions_of_one_name_never_both_win(scene: Scene) {
+    let twins = [scene.agent("twin").await, scene.agent("twin").await];
+    let key = scene.human("grace").await.create_titled("wanted").await;
+    let (one, two) = tokio::join!(twins[0].claim_id(&key), twins[1].claim_id(&key));
+    let (won, lost, outcome, refusal) = match (one, two) {
+        (Ok(claim), refusal) => (&twins[0], &twins[1], claim, refusal),
+        (refusal, Ok(claim)) => (&twins[1], &twins[0], claim, refusal),
+        neither => panic!("{neither:?}"),
+    };
+    let claim = claimed(outcome);
+    refused!(refusal, Error::Held { holder, .. } if holder == won.name());
+    refused!(lost.complete(&claim).await, Error::Stale { owner: Some(owner), .. } if owner == won.name());
+    won.complete(&claim).await.expect("claimed");
+}

@@ -17,6 +17,7 @@ mod child;
 mod engines;
 mod liveness;
 mod lives;
+mod next;
 mod place;
 mod races;
 mod sessions;
