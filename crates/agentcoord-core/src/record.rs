@@ -14,7 +14,7 @@ use crate::board::{ThreadPriority, ThreadStatus};
 use crate::ids::{Csn, Id, RequestNo, Ticket, Token};
 use crate::lock::{LockMode, LockPath};
 use crate::op::Actor;
-use crate::table::{Entry, Record, Table, index, pad};
+use crate::table::{Entry, Record, Table, index, pad, words};
 use crate::task::{Backoff, TaskStatus};
 use crate::time::{LeaseClock, LeaseMs, WallMs};
 
@@ -208,19 +208,6 @@ impl TaskRecord {
     pub fn order(&self) -> String {
         format!("{}{}", 5u8.saturating_sub(self.priority), pad(self.seq))
     }
-}
-
-/// Sorted words in one index part. Words have no control characters: the separator is safe, and a list comes before those
-/// that begin with it.
-#[must_use]
-pub fn words(list: &[String]) -> String {
-    list.join("\x1f")
-}
-
-/// The words of [`words`].
-#[must_use]
-pub fn unwords(part: &str) -> Vec<&str> {
-    if part.is_empty() { Vec::new() } else { part.split('\x1f').collect() }
 }
 
 /// The queues or lines of some tags; the empty tag stands for all tasks, or any.

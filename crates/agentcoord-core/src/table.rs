@@ -212,6 +212,19 @@ pub fn pad(number: u64) -> String {
     format!("{number:016}")
 }
 
+/// Sorted words in one index part. Words have no control characters: the separator is safe, and a list comes before those
+/// that begin with it.
+#[must_use]
+pub fn words(list: &[String]) -> String {
+    list.join("\x1f")
+}
+
+/// The words of [`words`].
+#[must_use]
+pub fn unwords(part: &str) -> Vec<&str> {
+    if part.is_empty() { Vec::new() } else { part.split('\x1f').collect() }
+}
+
 /// The index names and how their entries are built.
 pub mod index {
     use super::{Entry, Range, Table, pad};

@@ -15,8 +15,8 @@ use crate::limits;
 use crate::machine::rows::Rows;
 use crate::machine::step::{Acting, Ruled, Step};
 use crate::op::{Answer, decode};
-use crate::record::{RingRecord, SessionRecord, TaskRecord, TaskTicketRecord, unwords};
-use crate::table::{Entry, Range};
+use crate::record::{RingRecord, SessionRecord, TaskRecord, TaskTicketRecord};
+use crate::table::{Entry, Range, unwords};
 use crate::task::{
     Claim, ClaimRef, ClaimTask, ConfirmTask, NextTask, TaskChanged, TaskStatus, WithdrawTask, Withdrawn,
 };
