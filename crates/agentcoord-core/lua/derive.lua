@@ -82,12 +82,13 @@ derive.handover = {
     end,
 }
 
--- Two sorted word lists in one index part. Words have no control characters, so the separators are safe.
-local function words(first, second)
-    return table.concat(first, '\31') .. '\30' .. table.concat(second, '\31')
+-- Sorted words in one index part. Words have no control characters: the separator is safe, and a list comes before those
+-- that begin with it.
+local function words(list)
+    return table.concat(list, '\31')
 end
 
-local function word_list(text_of_words)
+local function unwords(text_of_words)
     local list = {}
     for word in string.gmatch(text_of_words, '[^\31]+') do
         list[#list + 1] = word
@@ -95,25 +96,22 @@ local function word_list(text_of_words)
     return list
 end
 
-local function unwords(part)
-    local at = string.find(part, '\30', 1, true)
-    if not at then
-        return word_list(part), {}
-    end
-    return word_list(string.sub(part, 1, at - 1)), word_list(string.sub(part, at + 1))
-end
-
 derive.task = {
     entries = function(key, record, enter)
         local order = text(math.max(0, 5 - record.priority)) .. pad(record.seq)
-        enter('status', record.status, order, key)
         if record.status == 'pending' then
-            enter('ready', words(record.tags, record.requires), order, key)
+            local required = words(record.requires)
+            enter('ready', '', required, order, key)
+            for _, tag in ipairs(record.tags) do
+                enter('ready', tag, required, order, key)
+            end
+        else
+            enter('status', record.status, order, key)
         end
         if record.session then
             enter('own', record.session, 'task', key)
         end
-        local at = record.offer or record.deadline
+        local at = record.search and 0 or record.offer or record.deadline
         if at then
             enter('due', pad(at), 'task', key)
         end
@@ -127,22 +125,37 @@ derive.task = {
     end,
     count = function(record, counts, sign)
         counts[record.status] = counts[record.status] + sign
+        if record.status == 'pending' and #record.requires > 0 then
+            counts.demanding = counts.demanding + sign
+        end
     end,
 }
+
+-- Whether a task that becomes ready may be handed to a waiting claim.
+local function is_in_line(waiter)
+    return not waiter.offered and not waiter.away
+end
 
 derive.task_ticket = {
     entries = function(key, record, enter)
         enter('own', record.session, 'task_ticket', key)
-        if record.offered then
-            return
+        if is_in_line(record) then
+            local capabilities = words(record.capabilities)
+            for _, tag in ipairs(#record.tags > 0 and record.tags or {''}) do
+                enter('want', tag, '', pad(record.seq), key)
+                if capabilities ~= '' then
+                    enter('want', tag, capabilities, pad(record.seq), key)
+                end
+            end
         end
-        enter('want', words(record.tags, record.capabilities), pad(record.seq), key)
-        if record.deadline then
+        if record.deadline and not record.offered then
             enter('due', pad(record.deadline), 'task_ticket', key)
         end
     end,
-    count = function(_, counts, sign)
-        counts.task_waiters = counts.task_waiters + sign
+    count = function(record, counts, sign)
+        if is_in_line(record) then
+            counts.task_waiters = counts.task_waiters + sign
+        end
     end,
 }
 

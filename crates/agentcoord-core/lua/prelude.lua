@@ -22,6 +22,7 @@ local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
 local SEAL_RUN = 256
+local SEEKS_PER_STEP = 1024
 local LOCK_EDGES = 4096
 local LOCK_ENTRIES = 65536
 local SHORT_ID = 8
@@ -73,8 +74,9 @@ local touched, dirty
 local delta
 local wakes, settled
 local index_is_sound, known_crowd
--- Lock paths that have become free and whose waiters are still to be looked at, and how many this step may look at.
-local freed, turns
+-- Lock paths that have become free and whose waiters are still to be looked at, how many waiters this step may look at,
+-- and how many seeks it may make for tasks that have become ready.
+local freed, turns, seeks
 -- Dependencies of tasks that this step may still link or change for work that may be put off.
 local links
 
@@ -103,7 +105,7 @@ end
 local function reset()
     state, now, wall = nil, nil, nil
     touched, dirty, delta, wakes, settled = {}, {}, {}, {}, 0
-    freed, turns, links = {}, WORK_PER_STEP, WORK_PER_STEP
+    freed, turns, seeks, links = {}, WORK_PER_STEP, SEEKS_PER_STEP, WORK_PER_STEP
     index_is_sound, known_crowd = false, nil
 end
 
@@ -467,15 +469,6 @@ local function principal()
         return 'human:' .. ACTOR_NAME
     end
     return 'system'
-end
-
-local function agent_of(actor)
-    local key = actor.session.agent
-    local record = get('agent', key)
-    if not record then
-        refuse({not_found = {noun = 'agent', id = key}})
-    end
-    return record
 end
 
 local function digits(typed)

@@ -387,7 +387,7 @@ impl Policy {
             Self::NoSession => "this operation needs a registered agent",
             Self::IdTaken => "this id belongs to another record already",
             Self::LockUpgrade => "a shared lock does not become an exclusive one: release it first, then ask for it",
-            Self::TooComplex => "too many locks and waiters are in the way to look at; ask for less, or do not wait",
+            Self::TooComplex => "too much would have to be looked at; ask for less, or do not wait",
             Self::RevokeHumansOnly => "only people revoke locks; an agent asks the holder, or a person",
             Self::SealedByNoAgent => "agents do not seal the audit log; AgentCoord does it by itself",
         }

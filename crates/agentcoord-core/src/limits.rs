@@ -43,6 +43,8 @@ pub const REAP_PER_STEP: usize = 8;
 pub const SEAL_RUN: u64 = 256;
 /// Records that one step may touch for longer work, such as the end of a session.
 pub const WORK_PER_STEP: usize = 64;
+/// Index seeks for one claim, or for all tasks that one step makes ready: combinations of capabilities that are looked at.
+pub const SEEKS_PER_STEP: usize = 1_024;
 
 /// Edges that the search for a deadlock follows at most.
 pub const LOCK_EDGES: usize = 4_096;

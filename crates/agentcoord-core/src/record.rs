@@ -14,7 +14,7 @@ use crate::board::{ThreadPriority, ThreadStatus};
 use crate::ids::{Csn, Id, RequestNo, Ticket, Token};
 use crate::lock::{LockMode, LockPath};
 use crate::op::Actor;
-use crate::table::{Entry, Record, Table, index, pad};
+use crate::table::{Entry, Record, Table, index, pad, words};
 use crate::task::{Backoff, TaskStatus};
 use crate::time::{LeaseClock, LeaseMs, WallMs};
 
@@ -58,11 +58,11 @@ impl Record for AgentRecord {
 
 record! {
     /// A session. `due` is the lease time at which its pulse is looked at next. An ended session with `settling` still
-    /// has holdings to be passed on.
+    /// has holdings to be passed on. `capabilities` are sorted; absent: none.
     SessionRecord {
         agent: String, name: String, kind: SessionKind, host: String, ttl: u64, due: LeaseMs, started_at: WallMs;
         parent: Id, process: ProcessIdentity, status: String, working_on: String, busy_until: LeaseMs,
-        ended_at: WallMs, reason: String, settling: bool
+        ended_at: WallMs, reason: String, settling: bool, capabilities: Vec<String>
     }
 }
 
@@ -190,6 +190,7 @@ record! {
     /// A task. The fields from `session` on are set while it is claimed. While `offer` is set the claim is not confirmed.
     /// `waits_for` counts the dependencies that are not done, `lost` those of them that are lost, `setbacks` the records of
     /// attempts that came to nothing. A failed attempt is followed by the next at `retry_at`.
+    /// While `search` is set, waiting claims from that index position on are still to be looked at for it.
     TaskRecord {
         id: Id, title: String, status: TaskStatus, priority: u8, seq: u64, tags: Vec<String>, requires: Vec<String>,
         attempt: u32, max_attempts: u32, crashes: u32, created_by: String, created_at: WallMs;
@@ -197,7 +198,7 @@ record! {
         has_dependencies: bool, completed_at: WallMs, error: String, note: String, percent: u8,
         backoff: Backoff, not_before: WallMs, retry_at: LeaseMs, setbacks: u32, waits_for: u32, lost: u32,
         session: Id, agent: String, name: String, token: Token, ticket: Ticket, claimed_at: WallMs,
-        deadline: LeaseMs, offer: LeaseMs
+        deadline: LeaseMs, offer: LeaseMs, search: String
     }
 }
 
@@ -207,29 +208,11 @@ impl TaskRecord {
     pub fn order(&self) -> String {
         format!("{}{}", 5u8.saturating_sub(self.priority), pad(self.seq))
     }
-
-    /// What a claim must match: sorted tags, then sorted requirements.
-    #[must_use]
-    pub fn kind(&self) -> String {
-        words(&self.tags, &self.requires)
-    }
 }
 
-/// Two sorted word lists in one index part. Words have no control characters, so the separators are safe.
-#[must_use]
-pub fn words(first: &[String], second: &[String]) -> String {
-    format!("{}\x1e{}", first.join("\x1f"), second.join("\x1f"))
-}
-
-/// The two word lists of [`words`].
-#[must_use]
-pub fn unwords(part: &str) -> (Vec<&str>, Vec<&str>) {
-    let (first, second) = part.split_once('\x1e').unwrap_or((part, ""));
-    (list(first), list(second))
-}
-
-fn list(words: &str) -> Vec<&str> {
-    if words.is_empty() { Vec::new() } else { words.split('\x1f').collect() }
+/// The queues or lines of some tags; the empty tag stands for all tasks, or any.
+fn any_of(tags: &[String]) -> impl Iterator<Item = &str> {
+    std::iter::once("").filter(|_| tags.is_empty()).chain(tags.iter().map(String::as_str))
 }
 
 impl Record for TaskRecord {
@@ -237,14 +220,18 @@ impl Record for TaskRecord {
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         let order = self.order();
-        out.push(index::status(self.status.word(), &order, key));
         if self.status == TaskStatus::Pending {
-            out.push(index::ready(&self.kind(), &order, key));
+            let required = words(&self.requires);
+            for tag in std::iter::once("").chain(self.tags.iter().map(String::as_str)) {
+                out.push(index::ready(tag, &required, &order, key));
+            }
+        } else {
+            out.push(index::status(self.status.word(), &order, key));
         }
         if let Some(session) = &self.session {
             out.push(index::owned(session.as_str(), Table::Task, key));
         }
-        if let Some(at) = self.offer.or(self.deadline) {
+        if let Some(at) = self.search.as_ref().map(|_| 0).or(self.offer).or(self.deadline) {
             out.push(index::due(at, Table::Task, key));
         }
         if self.status == TaskStatus::Scheduled {
@@ -258,14 +245,26 @@ impl Record for TaskRecord {
 
     fn count(&self, counts: &mut Counts, sign: i64) {
         *counts.of_task(self.status) += sign;
+        if self.status == TaskStatus::Pending && !self.requires.is_empty() {
+            counts.demanding += sign;
+        }
     }
 }
 
 record! {
-    /// A request that waits for a task. `capabilities` are the agent's when it asked.
+    /// A request that waits for a task. `capabilities` are the agent's when it asked, sorted. With `offered` it has been
+    /// given that task and must confirm; with `away` it has missed one. Either way it stands in no line.
     TaskTicketRecord {
         seq: u64, session: Id, agent: String, name: String, tags: Vec<String>, capabilities: Vec<String>, since: WallMs;
-        lease: u64, deadline: LeaseMs, offered: String
+        lease: u64, deadline: LeaseMs, offered: String, away: bool
+    }
+}
+
+impl TaskTicketRecord {
+    /// Whether a task that becomes ready may be handed to it.
+    #[must_use]
+    pub fn is_in_line(&self) -> bool {
+        self.offered.is_none() && self.away != Some(true)
     }
 }
 
@@ -274,16 +273,24 @@ impl Record for TaskTicketRecord {
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         out.push(index::owned(self.session.as_str(), Table::TaskTicket, key));
-        if self.offered.is_none() {
-            out.push(index::wanted(&words(&self.tags, &self.capabilities), self.seq, key));
-            if let Some(at) = self.deadline {
-                out.push(index::due(at, Table::TaskTicket, key));
+        if self.is_in_line() {
+            let capabilities = words(&self.capabilities);
+            for tag in any_of(&self.tags) {
+                out.push(index::wanted(tag, "", self.seq, key));
+                if !capabilities.is_empty() {
+                    out.push(index::wanted(tag, &capabilities, self.seq, key));
+                }
             }
+        }
+        if let Some(at) = self.deadline.filter(|_| self.offered.is_none()) {
+            out.push(index::due(at, Table::TaskTicket, key));
         }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        counts.task_waiters += sign;
+        if self.is_in_line() {
+            counts.task_waiters += sign;
+        }
     }
 }
 
@@ -481,12 +488,16 @@ pub struct Counts {
     /// Subtrees that are held or waited for; while there are none, nobody looks for them above a file.
     #[serde(default)]
     pub subtrees: i64,
+    /// Claims to which a task may be handed.
     pub task_waiters: i64,
     /// Dependencies that are not done; while there are none, nobody looks for the dependents of a task.
     #[serde(default)]
     pub dependencies: i64,
     pub threads: i64,
     pub approvals: i64,
+    /// Pending tasks that require something; while there are none, a claim looks at one queue a tag.
+    #[serde(default)]
+    pub demanding: i64,
 }
 
 impl Counts {

@@ -366,6 +366,7 @@ mod tests {
             ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
             ("SEAL_RUN", limits::SEAL_RUN),
             ("HASH_DIGITS", crate::audit::chain::HASH_DIGITS as u64),
+            ("SEEKS_PER_STEP", limits::SEEKS_PER_STEP as u64),
             ("LOCK_EDGES", limits::LOCK_EDGES as u64),
             ("LOCK_ENTRIES", limits::LOCK_ENTRIES as u64),
             ("SHORT_ID", session_id),

@@ -212,6 +212,19 @@ pub fn pad(number: u64) -> String {
     format!("{number:016}")
 }
 
+/// Sorted words in one index part. Words have no control characters: the separator is safe, and a list comes before those
+/// that begin with it.
+#[must_use]
+pub fn words(list: &[String]) -> String {
+    list.join("\x1f")
+}
+
+/// The words of [`words`].
+#[must_use]
+pub fn unwords(part: &str) -> Vec<&str> {
+    if part.is_empty() { Vec::new() } else { part.split('\x1f').collect() }
+}
+
 /// The index names and how their entries are built.
 pub mod index {
     use super::{Entry, Range, Table, pad};
@@ -250,15 +263,16 @@ pub mod index {
     pub fn at_path(path: &str) -> Range {
         Range::under(&["path", path])
     }
-    /// Ready tasks of one kind, in claim order.
-    pub fn ready(kind: &str, order: &str, key: &str) -> Entry {
-        Entry::of(&["ready", kind, order, key])
+    /// Pending tasks with a tag (all of them: with the empty tag), by what they require, in claim order.
+    pub fn ready(tag: &str, required: &str, order: &str, key: &str) -> Entry {
+        Entry::of(&["ready", tag, required, order, key])
     }
-    /// Waiting claims of one selector, oldest first.
-    pub fn wanted(selector: &str, seq: u64, key: &str) -> Entry {
-        Entry::of(&["want", selector, &pad(seq), key])
+    /// Claims that wait for a task with a tag (the empty tag: for any), by what the agent can do, oldest first. All of them
+    /// stand under no capabilities, too.
+    pub fn wanted(tag: &str, capabilities: &str, seq: u64, key: &str) -> Entry {
+        Entry::of(&["want", tag, capabilities, &pad(seq), key])
     }
-    /// Tasks of one state, in claim order.
+    /// Tasks of one state other than pending, in claim order.
     pub fn status(status: &str, order: &str, key: &str) -> Entry {
         Entry::of(&["status", status, order, key])
     }

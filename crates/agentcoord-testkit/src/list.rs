@@ -189,6 +189,24 @@ macro_rules! conformance {
         );
         $crate::cases_of!(
             $harness,
+            dispatch,
+            complete_claims_the_next_task_in_the_same_step,
+            a_failed_task_goes_to_who_waits_before_who_failed_it,
+            a_claim_with_the_end_of_a_task_waits,
+            a_claim_with_the_end_of_a_task_is_withdrawn_alone,
+            a_withdrawal_that_comes_first_leaves_the_task_claimed,
+            a_late_end_claims_nothing,
+            a_claim_that_missed_its_task_asks_again,
+            a_task_goes_to_the_longest_waiting_of_all_lines,
+            a_task_finds_its_claim_behind_many_dead_ones,
+            a_claim_looks_only_at_what_it_can_do,
+            pending_tasks_are_listed_in_claim_order_under_change,
+            a_task_that_no_live_agent_can_take_is_marked,
+            a_withdrawn_confirm_gives_its_task_back,
+            two_sessions_of_one_name_never_both_win,
+        );
+        $crate::cases_of!(
+            $harness,
             board,
             concurrent_posts_are_all_kept,
             a_thread_is_read_as_it_was_posted,

@@ -92,9 +92,15 @@ return step(function(op)
             key, record = new_agent(op)
         end
     end
+    local capabilities = {}
+    for at, word in ipairs(record.capabilities) do
+        capabilities[at] = word
+    end
+    table.sort(capabilities, before)
     put('session', op.session, {
         agent = key, name = record.name, kind = op.kind, host = op.host, ttl = op.ttl, due = now + op.ttl,
         started_at = wall, parent = op.parent, process = op.process, working_on = op.working_on,
+        capabilities = #capabilities > 0 and capabilities or nil,
     })
     pulse(op.session, true)
     wake('keeper')

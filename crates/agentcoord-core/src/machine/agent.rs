@@ -62,11 +62,19 @@ pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled
         ended_at: None,
         reason: None,
         settling: None,
+        capabilities: sorted(&agent.capabilities),
     };
     step.put(body.session.as_str(), &session)?;
     step.pulse(&body.session, true)?;
     step.wake(KEEPER);
     Ok(Registered { agent: key, session: body.session, name: agent.name, resumed: false })
+}
+
+/// Capabilities as a session keeps them.
+fn sorted(capabilities: &[String]) -> Option<Vec<String>> {
+    let mut sorted = capabilities.to_vec();
+    sorted.sort();
+    (!sorted.is_empty()).then_some(sorted)
 }
 
 enum Known {

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
 use crate::op::{Actor, Call, decode};
-use crate::record::{AgentRecord, ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
+use crate::record::{ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Record, Table, pad};
 use crate::time::{LeaseMs, Reading, WallMs};
 
@@ -61,6 +61,13 @@ pub(crate) struct Acting {
     pub(crate) session: SessionRecord,
 }
 
+impl Acting {
+    /// What the agent can do, sorted.
+    pub(crate) fn capabilities(&self) -> Vec<String> {
+        self.session.capabilities.clone().unwrap_or_default()
+    }
+}
+
 /// A record that the step has looked at: its encoded form before and, as it stands, after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Touched {
@@ -90,10 +97,12 @@ pub(crate) struct Step<'a, R: Rows> {
     settled: u64,
     /// Lock paths that have become free and whose waiters are still to be looked at.
     pub(crate) freed: VecDeque<Freed>,
-    /// Waiters that this step may still look at for them.
+    /// Waiters that this step may still look at for them, and for tasks.
     pub(crate) turns: usize,
     /// Dependencies of tasks that this step may still link or change for work that may be put off.
     pub(crate) links: usize,
+    /// Seeks that this step may still make for tasks that have become ready.
+    pub(crate) seeks: usize,
     /// Lease time since the step before.
     pause: u64,
     /// Whether many sessions have fallen silent at once, when somebody had to know.
@@ -120,6 +129,7 @@ impl<'a, R: Rows> Step<'a, R> {
             freed: VecDeque::new(),
             turns: limits::WORK_PER_STEP,
             links: limits::WORK_PER_STEP,
+            seeks: limits::SEEKS_PER_STEP,
             pause,
             crowd_is_silent: None,
         })
@@ -226,11 +236,6 @@ impl<'a, R: Rows> Step<'a, R> {
             Actor::Human(name) => Ok(format!("human:{name}")),
             Actor::System => Ok("system".to_owned()),
         }
-    }
-
-    pub(crate) fn agent_of(&mut self, acting: &Acting) -> Ruled<AgentRecord> {
-        let key = acting.session.agent.clone();
-        Ok(self.get::<AgentRecord>(&key)?.ok_or(Refusal::NotFound { noun: Noun::Agent, id: key })?)
     }
 
     pub(crate) fn get<T: Record>(&mut self, key: &str) -> Ruled<Option<T>> {

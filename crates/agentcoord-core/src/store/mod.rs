@@ -7,6 +7,7 @@ mod approval;
 mod audit;
 mod board;
 mod lock;
+mod pending;
 mod task;
 
 use std::fmt;

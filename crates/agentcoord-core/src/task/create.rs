@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Backoff;
+use super::{Backoff, sorted};
 use crate::check;
 use crate::error::{Error, Result};
 use crate::ids::{Id, IdPrefix};
@@ -112,7 +112,9 @@ impl NewTask {
         check::line("title", &self.title, limits::TITLE_BYTES)?;
         check::range("priority", self.priority.into(), 1, 5)?;
         check::names("tags", &self.tags, limits::TAGS)?;
+        sorted("tags", &self.tags)?;
         check::names("requires", &self.requires, limits::TAGS)?;
+        sorted("requires", &self.requires)?;
         check::range("max_attempts", self.max_attempts.into(), 1, 1_000)?;
         check::duration("lease", self.lease)?;
         if let Some(backoff) = &self.backoff {

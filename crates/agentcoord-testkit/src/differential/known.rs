@@ -166,6 +166,14 @@ impl Teach for Claim {
     }
 }
 
+impl Teach for TaskChanged {
+    fn teach(self, call: &Call, known: &mut Known) {
+        if let Some(claim) = self.next {
+            claim.teach(call, known);
+        }
+    }
+}
+
 impl Teach for Created {
     fn teach(self, _call: &Call, known: &mut Known) {
         for item in self.items {
@@ -204,4 +212,4 @@ impl Teach for Sealed {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Consumed);
+teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, Withdrawn, Consumed);

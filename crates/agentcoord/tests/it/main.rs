@@ -18,6 +18,7 @@ mod child;
 mod engines;
 mod liveness;
 mod lives;
+mod next;
 mod people;
 mod place;
 mod races;
