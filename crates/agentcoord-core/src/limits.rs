@@ -44,6 +44,9 @@ pub const SEAL_RUN: u64 = 256;
 /// Records that one step may touch for longer work, such as the end of a session.
 pub const WORK_PER_STEP: usize = 64;
 
+/// Dependencies that one step may bring along for a task that has ended, or link for later: each touches two records.
+pub const LINKS_PER_STEP: usize = WORK_PER_STEP / 2;
+
 /// Edges that the search for a deadlock follows at most.
 pub const LOCK_EDGES: usize = 4_096;
 /// Index entries that one look at what stands at some paths reads at most.
