@@ -173,13 +173,19 @@ derive.dependency = {
 
 derive.link = {
     entries = function(key, record, enter)
-        enter('due', pad(record.since), 'link', key)
+        enter('work', pad(record.since), 'link', key)
+    end,
+    count = function(_, counts, sign)
+        counts.work = counts.work + sign
     end,
 }
 
 derive.announcement = {
     entries = function(key, record, enter)
-        enter('due', pad(record.since), 'announcement', key)
+        enter('work', pad(record.since), 'announcement', key)
+    end,
+    count = function(_, counts, sign)
+        counts.work = counts.work + sign
     end,
 }
 

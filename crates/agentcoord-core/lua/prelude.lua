@@ -21,6 +21,7 @@ local REPLAY_WINDOW = 256
 local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
+local LINKS_PER_STEP = 32
 local SEAL_RUN = 256
 local SEEKS_PER_STEP = 1024
 local LOCK_EDGES = 4096
@@ -105,7 +106,7 @@ end
 local function reset()
     state, now, wall = nil, nil, nil
     touched, dirty, delta, wakes, settled = {}, {}, {}, {}, 0
-    freed, turns, seeks, links = {}, WORK_PER_STEP, SEEKS_PER_STEP, WORK_PER_STEP
+    freed, turns, seeks, links = {}, WORK_PER_STEP, SEEKS_PER_STEP, LINKS_PER_STEP
     index_is_sound, known_crowd = false, nil
 end
 
@@ -545,21 +546,24 @@ local function wall_at(lease)
     return math.max(0, state.clock.wall + lease - state.clock.now)
 end
 
--- Due entries up to now, at most `limit`, as {table, key}.
+-- What is to be settled, at most `limit`, as {table, key}: due entries up to now, then work that is left over.
 local function due(limit)
     local items = {}
-    local function take(index, up_to)
-        for _, entry in ipairs(scan(index .. '\0', index .. '\0' .. pad(up_to + 1), limit - #items)) do
+    local function take(from, to)
+        for _, entry in ipairs(scan(from, to, limit - #items)) do
             if #entry == 4 then
                 items[#items + 1] = {entry[3], entry[4]}
             end
         end
     end
     if state.next_due <= now then
-        take('due', now)
+        take('due\0', 'due\0' .. pad(now + 1))
     end
     if state.next_calendar <= wall then
-        take('cal', wall)
+        take('cal\0', 'cal\0' .. pad(wall + 1))
+    end
+    if state.counts.work > 0 then
+        take(under('work'))
     end
     return items
 end

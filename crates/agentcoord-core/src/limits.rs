@@ -46,6 +46,9 @@ pub const WORK_PER_STEP: usize = 64;
 /// Index seeks for one claim, or for all tasks that one step makes ready: combinations of capabilities that are looked at.
 pub const SEEKS_PER_STEP: usize = 1_024;
 
+/// Dependencies that one step may bring along for a task that has ended, or link for later: each touches two records.
+pub const LINKS_PER_STEP: usize = WORK_PER_STEP / 2;
+
 /// Edges that the search for a deadlock follows at most.
 pub const LOCK_EDGES: usize = 4_096;
 /// Index entries that one look at what stands at some paths reads at most.

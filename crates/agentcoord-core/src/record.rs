@@ -493,6 +493,9 @@ pub struct Counts {
     /// Dependencies that are not done; while there are none, nobody looks for the dependents of a task.
     #[serde(default)]
     pub dependencies: i64,
+    /// Records of work that steps have left over.
+    #[serde(default)]
+    pub work: i64,
     pub threads: i64,
     pub approvals: i64,
     /// Pending tasks that require something; while there are none, a claim looks at one queue a tag.

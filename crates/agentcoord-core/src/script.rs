@@ -364,6 +364,7 @@ mod tests {
             ("EVENT_WINDOW", limits::EVENT_WINDOW),
             ("REAP_PER_STEP", limits::REAP_PER_STEP as u64),
             ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
+            ("LINKS_PER_STEP", limits::LINKS_PER_STEP as u64),
             ("SEAL_RUN", limits::SEAL_RUN),
             ("HASH_DIGITS", crate::audit::chain::HASH_DIGITS as u64),
             ("SEEKS_PER_STEP", limits::SEEKS_PER_STEP as u64),

@@ -238,6 +238,11 @@ pub mod index {
     pub fn calendar(at: u64, table: Table, key: &str) -> Entry {
         Entry::of(&["cal", &pad(at), table.name(), key])
     }
+    /// Work that a step has left over, oldest first. It comes after everything that is due, and the counters tell whether
+    /// there is any.
+    pub fn work(since: u64, table: Table, key: &str) -> Entry {
+        Entry::of(&["work", &pad(since), table.name(), key])
+    }
     /// What a session holds or waits for.
     pub fn owned(session: &str, table: Table, key: &str) -> Entry {
         Entry::of(&["own", session, table.name(), key])

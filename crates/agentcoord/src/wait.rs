@@ -10,7 +10,6 @@ use agentcoord_core::task::{
     Claim, ClaimTask, CompleteTask, ConfirmTask, FailTask, ReleaseTask, TaskChanged, WithdrawTask,
 };
 use agentcoord_core::{Disposition, Error, Result};
-use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::host::Style;

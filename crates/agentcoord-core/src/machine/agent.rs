@@ -229,6 +229,7 @@ pub(super) fn tick<R: Rows>(step: &mut Step<'_, R>, body: Tick) -> Ruled<Ticked>
     super::reap(step, most.saturating_sub(limits::REAP_PER_STEP))?;
     let first = step.scan(&Range::under(&["due"]), 1)?;
     let next = first.first().and_then(|e| e.parts()[1].parse::<u64>().ok()).unwrap_or(NEVER);
+    let next = if step.state.counts.work > 0 { step.now } else { next };
     let next_in = (next != NEVER).then(|| next.saturating_sub(step.now));
     Ok(Ticked { settled: step.settled(), next_in })
 }

@@ -128,7 +128,7 @@ impl<'a, R: Rows> Step<'a, R> {
             settled: 0,
             freed: VecDeque::new(),
             turns: limits::WORK_PER_STEP,
-            links: limits::WORK_PER_STEP,
+            links: limits::LINKS_PER_STEP,
             seeks: limits::SEEKS_PER_STEP,
             pause,
             crowd_is_silent: None,
@@ -369,15 +369,22 @@ impl<'a, R: Rows> Step<'a, R> {
         self.put(&key, slot)
     }
 
-    /// Takes due entries up to now, at most `limit`, as (table, key).
+    /// Takes what is to be settled, at most `limit`, as (table, key): due entries up to now, then work that is left over.
     pub(crate) fn due(&mut self, limit: usize) -> Ruled<Vec<(Table, String)>> {
+        let up_to =
+            |index: &str, at: u64| Range { from: Entry::of(&[index, ""]).0, to: Entry::of(&[index, &pad(at)]).0 };
+        let mut ranges = Vec::new();
+        if self.state.next_due <= self.now {
+            ranges.push(up_to("due", self.now + 1));
+        }
+        if self.state.next_calendar <= self.wall {
+            ranges.push(up_to("cal", self.wall + 1));
+        }
+        if self.state.counts.work > 0 {
+            ranges.push(Range::under(&["work"]));
+        }
         let mut items = Vec::new();
-        for (index, now, next) in [("due", self.now, self.state.next_due), ("cal", self.wall, self.state.next_calendar)]
-        {
-            if next > now {
-                continue;
-            }
-            let range = Range { from: Entry::of(&[index, ""]).0, to: Entry::of(&[index, &pad(now + 1)]).0 };
+        for range in ranges {
             for entry in self.scan(&range, limit - items.len().min(limit))? {
                 if let [_, _, table, key] = entry.parts()[..]
                     && let Some(table) = Table::parse(table)

@@ -3,11 +3,14 @@
 //! The whole file is read and checked before anything is written. Each line has an idempotency key, its own or one
 //! made of its text and number, so that the same command after an interruption goes on where it stopped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 
+use agentcoord::Error;
+use agentcoord::core::ids::IdPrefix;
 use agentcoord::core::limits;
 use agentcoord::core::op::{Verb, sha256};
+use agentcoord::core::store::Backend;
 use agentcoord::core::task::{Backoff, CreateTasks, NewTask};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -115,11 +118,18 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
         let file = std::fs::File::open(path).map_err(|e| unreadable(&args.file, &e))?;
         check(&args.file, BufReader::new(file))?
     };
+    let missing = missing(context, &tasks).await?;
+    if !missing.is_empty() {
+        return Err(refusal(&args.file, &missing));
+    }
     let actor = principal::speaker(context, Unknown::Register).await?;
     let connection = context.connection().await?;
     let progress = Progress::new(context, "import", tasks.len() as u64);
     let mut view = View { created: 0, duplicates: 0, items: Vec::with_capacity(tasks.len()) };
-    for chunk in tasks.chunks(limits::CREATE_CHUNK) {
+    let mut rest = &tasks[..];
+    while !rest.is_empty() {
+        let (chunk, later) = rest.split_at(CreateTasks::chunk(rest.iter().map(|checked| &checked.task)));
+        rest = later;
         let body = CreateTasks::new(chunk.iter().map(|checked| checked.task.clone()).collect());
         let created = connection.run(&actor, body).await.map_err(|error| stopped(error.into(), chunk, &view))?;
         for task in created.items {
@@ -164,6 +174,32 @@ fn check(name: &str, mut source: impl BufRead) -> Result<Vec<Checked>, CliError>
         }
     }
     if bad.is_empty() { Ok(tasks) } else { Err(refusal(name, &bad)) }
+}
+
+/// The lines that name a task to depend on that is not there, as far as they are listed.
+async fn missing(context: &Context, tasks: &[Checked]) -> Result<Vec<(usize, String)>, CliError> {
+    let mut lines: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for Checked { line, task } in tasks {
+        for typed in &task.depends_on {
+            let id = IdPrefix::parse("depends_on", typed)?;
+            lines.entry(id.as_str().to_owned()).or_default().push(*line);
+        }
+    }
+    let store = context.store().await?;
+    let mut bad = Vec::new();
+    while !lines.is_empty() && bad.len() <= LISTED {
+        let ids: Result<Vec<_>, _> = lines.keys().map(|id| IdPrefix::parse("depends_on", id)).collect();
+        match store.tasks().keys(&ids?).await {
+            Ok(_) => break,
+            Err(Error::NotFound { id, .. }) if lines.contains_key(&id) => {
+                let named = lines.remove(&id).unwrap_or_default();
+                bad.extend(named.into_iter().map(|line| (line, format!("depends_on: no task `{id}`"))));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bad.sort();
+    Ok(bad)
 }
 
 /// The task of a line; an empty line has none.
