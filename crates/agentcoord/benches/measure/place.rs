@@ -19,12 +19,20 @@ pub(crate) async fn on_files(arguments: &Arguments) -> Outcome<CoordinationClien
 
 /// A session of an agent in one of several workspaces below `--dir`, on the engine that `--engine` names.
 pub(crate) async fn at(arguments: &Arguments, workspace: &str, agent: &str) -> Outcome<CoordinationClient> {
-    let config = match arguments.text("engine")? {
-        "redis" => redis(arguments, workspace)?,
-        "files" => files(arguments, workspace)?,
-        other => return Err(format!("no engine {other}").into()),
-    };
-    session(config, agent).await
+    session(on_engine(arguments, workspace)?, agent).await
+}
+
+/// A connection to one of several workspaces, as [`at`], but without a session: it brings no keeper.
+pub(crate) async fn without_session(arguments: &Arguments, workspace: &str) -> Outcome<Connection> {
+    Ok(Connection::open(on_engine(arguments, workspace)?, Style::LongRunning).await?)
+}
+
+fn on_engine(arguments: &Arguments, workspace: &str) -> Outcome<Config> {
+    match arguments.text("engine")? {
+        "redis" => redis(arguments, workspace),
+        "files" => files(arguments, workspace),
+        other => Err(format!("no engine {other}").into()),
+    }
 }
 
 fn redis(arguments: &Arguments, workspace: &str) -> Outcome<Config> {
