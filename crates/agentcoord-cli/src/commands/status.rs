@@ -25,10 +25,17 @@ pub(crate) struct View {
     locks: Locks,
     tasks: Tasks,
     approvals: Approvals,
+    audit: Audit,
     hung: Vec<SuspectView>,
     /// What serves, for people; the JSON has it in `meta`.
     #[serde(skip)]
     engine: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Audit {
+    entries: u64,
+    sealed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,6 +161,9 @@ impl Render for View {
         }
         page.line(format!("locks   {} held, {} waiting", self.locks.held, self.locks.waiting));
         page.line(format!("tasks   {}", self.tasks.line()));
+        if self.audit.entries > 0 {
+            page.line(format!("audit   {} entries, {} sealed", self.audit.entries, self.audit.sealed));
+        }
     }
 
     fn ids(&self) -> Vec<String> {
@@ -170,14 +180,15 @@ pub(crate) async fn run(context: &Context, _: Args) -> Result<View, CliError> {
     let agents = store.agents().list(false).await?;
     let hung: Vec<Suspect> = agents.iter().filter_map(|a| Suspect::of(a, limits::HUNG_THRESHOLD)).collect();
     let pending = store.approvals().list(Some(ApprovalStatus::Pending)).await?;
-    let (counts, _) = store.now().await?;
+    let state = store.state().await?;
     let serving = &context.connection().await?.opened().await?.serving;
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(View {
-        locks: Locks { held: agents.iter().map(|a| a.locks).sum(), waiting: count(counts.lock_waiters) },
+        locks: Locks { held: agents.iter().map(|a| a.locks).sum(), waiting: count(state.counts.lock_waiters) },
         agents: agents.into_iter().map(AgentView::from).collect(),
-        tasks: Tasks::of(&counts),
+        tasks: Tasks::of(&state.counts),
         approvals: Approvals { pending: pending.into_iter().map(Pending::from).collect() },
+        audit: Audit { entries: state.audit, sealed: state.sealed },
         hung: hung.into_iter().map(SuspectView::from).collect(),
         engine: engine(serving),
     })

@@ -2,6 +2,7 @@
 //! prints what it saw as JSON lines. It judges nothing; goals and the table are the business of xtask.
 
 mod arguments;
+mod audit;
 mod bare;
 mod crowd;
 mod handover;
@@ -44,6 +45,8 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "calls" => locks::calls(arguments).await,
         "group" => tasks::group_commit(arguments).await,
         "claim" => tasks::claim_and_complete(arguments).await,
+        "append" => audit::sealed_append(arguments).await,
+        "verify" => audit::verify(arguments).await,
         "handover-redis" => handover::on_redis(arguments).await,
         "handover-files" => handover::on_files(arguments).await,
         "crowded-acquire" => crowd::acquire(arguments).await,

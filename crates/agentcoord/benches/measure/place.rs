@@ -31,6 +31,11 @@ pub(crate) async fn trusting(
     session(Config { approvers, ..config_at(arguments, "only")? }, agent).await
 }
 
+/// A connection to one of several workspaces, as [`at`], but without a session: it brings no keeper.
+pub(crate) async fn without_session(arguments: &Arguments, workspace: &str) -> Outcome<Connection> {
+    Ok(Connection::open(config_at(arguments, workspace)?, Style::LongRunning).await?)
+}
+
 fn config_at(arguments: &Arguments, workspace: &str) -> Outcome<Config> {
     match arguments.text("engine")? {
         "redis" => redis(arguments, workspace),

@@ -137,12 +137,12 @@ async fn switch_carries_everything_there_and_back() {
     one.log_decision("design", "engines", "because").await.unwrap();
     let token = one.lock_file("a").await.unwrap().token();
     let connection = one.connection().clone();
-    let refused = connection.switch(EngineKind::Files).await;
+    let refused = connection.switch(EngineKind::Files, "human:eve").await;
     assert!(matches!(refused, Err(Error::Refused { policy: "sessions_live", .. })), "{refused:?}");
     one.close().await.unwrap();
 
-    for (from, to) in [(EngineKind::Redis, EngineKind::Files), (EngineKind::Files, EngineKind::Redis)] {
-        let switched = connection.switch(to).await.unwrap();
+    for (from, to, entries) in [(EngineKind::Redis, EngineKind::Files, 2), (EngineKind::Files, EngineKind::Redis, 3)] {
+        let switched = connection.switch(to, "human:eve").await.unwrap();
         assert_eq!((switched.from, switched.to), (from, to));
         let two = place.session("two").await.unwrap();
         assert_eq!(engine(&two).await, to);
@@ -151,7 +151,10 @@ async fn switch_carries_everything_there_and_back() {
         assert_eq!(detail.description.as_deref(), Some("long text"));
         let found = Board::find(&store, &IdPrefix::parse("id", &thread).unwrap()).await.unwrap();
         assert_eq!(store.messages(&found, 0, 10).await.unwrap()[0].content, "first");
-        assert_eq!(store.extent().await.unwrap().entries, 1);
+        let log = store.read(0, 10).await.unwrap().items;
+        assert_eq!(log.len(), entries, "each switch is an entry");
+        let last = &log[entries - 1].entry;
+        assert!(last.contains("\"engine_switch\"") && last.contains("\"human:eve\""), "{last}");
         let lock = two.lock_file("a").await.unwrap();
         assert!(lock.token() > token, "tokens do not go back");
         lock.release().await.unwrap();
