@@ -22,6 +22,7 @@ local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
 local SEAL_RUN = 256
+local AUDIENCE = 32
 local LOCK_EDGES = 4096
 local LOCK_ENTRIES = 65536
 local SHORT_ID = 8

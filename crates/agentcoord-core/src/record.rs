@@ -62,7 +62,7 @@ record! {
     SessionRecord {
         agent: String, name: String, kind: SessionKind, host: String, ttl: u64, due: LeaseMs, started_at: WallMs;
         parent: Id, process: ProcessIdentity, status: String, working_on: String, busy_until: LeaseMs,
-        ended_at: WallMs, reason: String, settling: bool
+        ended_at: WallMs, reason: String, settling: bool, role: String
     }
 }
 
@@ -85,6 +85,10 @@ impl Record for SessionRecord {
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         if self.ended_at.is_none() {
             out.push(index::live(&self.agent, key));
+            out.push(index::here(&format!("agent:{}", self.name), key));
+            if let Some(role) = &self.role {
+                out.push(index::here(&format!("role:{role}"), key));
+            }
             out.push(index::due(self.due, Table::Session, key));
         } else if self.settling == Some(true) {
             out.push(index::due(0, Table::Session, key));
@@ -307,11 +311,11 @@ impl Record for SetbackRecord {
 }
 
 record! {
-    /// A thread; its messages are numbered from 1 to `count`.
+    /// A thread; its messages are numbered from 1 to `count`. `audience`: the addresses of those who take part.
     ThreadRecord {
         id: Id, seq: u64, title: String, status: ThreadStatus, priority: ThreadPriority, tags: Vec<String>,
         posted_by: String, posted_at: WallMs, count: u64;
-        link: String, resolved_at: WallMs
+        link: String, resolved_at: WallMs, audience: Vec<String>
     }
 }
 
@@ -320,7 +324,13 @@ impl Record for ThreadRecord {
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         out.push(index::id(Table::Thread, key));
-        out.push(index::thread(self.status.word(), self.priority as u64, (1 << 50) - self.seq, key));
+        let (status, urgency, newest) = (self.status.word(), self.priority as u64, (1 << 50) - self.seq);
+        out.push(index::thread(status, urgency, newest, key));
+        for (at, tag) in self.tags.iter().enumerate() {
+            if !self.tags[..at].contains(tag) {
+                out.push(index::tagged(tag, status, urgency, newest, key));
+            }
+        }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
@@ -331,8 +341,9 @@ impl Record for ThreadRecord {
 }
 
 record! {
-    /// A message; its text is the blob `message/<id>/text`.
-    MessageRecord { id: Id, author: String, posted_at: WallMs; }
+    /// A message; its text is the blob `message/<id>/text`. `seq` is its place on the whole board, `to` the addresses in
+    /// whose inboxes it is.
+    MessageRecord { id: Id, author: String, posted_at: WallMs; seq: u64, to: Vec<String> }
 }
 
 impl MessageRecord {
@@ -345,6 +356,21 @@ impl MessageRecord {
 
 impl Record for MessageRecord {
     const TABLE: Table = Table::Message;
+
+    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
+        for address in self.to.iter().flatten() {
+            out.push(index::inbox(address, self.seq.unwrap_or(0), &self.author, key));
+        }
+    }
+}
+
+record! {
+    /// How far somebody has read the inbox: the place of the last message that was delivered.
+    InboxRecord { read: u64; }
+}
+
+impl Record for InboxRecord {
+    const TABLE: Table = Table::Inbox;
 
     fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }
@@ -569,7 +595,7 @@ pub struct Event {
     pub actor: Actor,
     /// `noun/verb`.
     pub verb: String,
-    /// Tickets and approvals (`approval/<key>`) whose waiters this event concerns.
+    /// The topics whose waiters this event concerns; see [`Channel`](crate::engine::Channel).
     pub wakes: Vec<String>,
     /// The touched records.
     pub images: Vec<Image>,

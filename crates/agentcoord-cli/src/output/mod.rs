@@ -9,6 +9,7 @@ pub(crate) mod time;
 
 use std::io::{IsTerminal, Write};
 
+use agentcoord::core::op::Actor;
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -96,6 +97,20 @@ pub(crate) trait Render: Serialize + 'static {
     fn silent(&self) -> bool {
         false
     }
+
+    /// What counts as read once this was written out.
+    fn receipt(&self) -> Option<&Receipt> {
+        None
+    }
+}
+
+/// What the board is told once an answer was written out whole: its messages were delivered.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    /// Whose inbox it was.
+    pub(crate) actor: Actor,
+    /// The last message.
+    pub(crate) up_to: u64,
 }
 
 /// An answer of any command.
@@ -112,6 +127,8 @@ pub(crate) trait Answer {
     fn exit(&self) -> Exit;
     /// As [`Render::silent`].
     fn silent(&self) -> bool;
+    /// As [`Render::receipt`].
+    fn receipt(&self) -> Option<&Receipt>;
 }
 
 impl<T: Render> Answer for T {
@@ -138,6 +155,10 @@ impl<T: Render> Answer for T {
     fn silent(&self) -> bool {
         Render::silent(self)
     }
+
+    fn receipt(&self) -> Option<&Receipt> {
+        Render::receipt(self)
+    }
 }
 
 /// A view, or an answer that is boxed already: what the dispatch of commands takes.
@@ -158,10 +179,10 @@ impl IntoAnswer for Box<dyn Answer> {
     }
 }
 
-/// Writes an answer to stdout and says how the process ends.
-pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> Exit {
+/// Writes an answer to stdout. The second value: whether all of it was taken.
+pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> (Exit, bool) {
     if answer.silent() {
-        return answer.exit();
+        return (answer.exit(), false);
     }
     let list = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
     let text = match settings.format {
@@ -175,21 +196,43 @@ pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> Exi
         Format::Json => answer.json(meta).map(|text| json::visible(&text) + "\n"),
     };
     match text {
-        Ok(text) => match print(&text) {
-            Exit::Done => answer.exit(),
-            failed => failed,
+        Ok(text) => match write(&text) {
+            Written::All => (answer.exit(), true),
+            Written::Closed => (answer.exit(), false),
+            Written::Failed(exit) => (exit, false),
         },
-        Err(cause) => fail(&CliError::internal("the answer cannot be written as JSON", cause), settings.format),
+        Err(cause) => {
+            (fail(&CliError::internal("the answer cannot be written as JSON", cause), settings.format), false)
+        }
+    }
+}
+
+/// What became of a text on its way to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It was taken.
+    All,
+    /// The reader has gone away, which is no failure.
+    Closed,
+    /// It could not be written; the error was told.
+    Failed(Exit),
+}
+
+/// Writes text to stdout.
+pub(crate) fn write(text: &str) -> Written {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Written::All,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Written::Closed,
+        Err(error) => Written::Failed(fail(&CliError::internal("stdout", error), Format::Table)),
     }
 }
 
 /// Writes text to stdout. A reader that has gone away is no failure.
 pub(crate) fn print(text: &str) -> Exit {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Done,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(error) => fail(&CliError::internal("stdout", error), Format::Table),
+    match write(text) {
+        Written::All | Written::Closed => Exit::Done,
+        Written::Failed(exit) => exit,
     }
 }
 

@@ -52,6 +52,8 @@ local function new_agent(op)
         capabilities = op.capabilities, session = op.session, created_at = wall, metadata = op.metadata,
     }
     put('agent', key, record)
+    -- What was posted to its role before it came is not news to it.
+    put('inbox', 'agent:' .. record.name, {read = state.seq})
     return key, record
 end
 
@@ -95,6 +97,7 @@ return step(function(op)
     put('session', op.session, {
         agent = key, name = record.name, kind = op.kind, host = op.host, ttl = op.ttl, due = now + op.ttl,
         started_at = wall, parent = op.parent, process = op.process, working_on = op.working_on,
+        role = record.role,
     })
     pulse(op.session, true)
     wake('keeper')

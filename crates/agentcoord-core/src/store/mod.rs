@@ -6,7 +6,9 @@ mod agent;
 mod approval;
 mod audit;
 mod board;
+mod inbox;
 mod lock;
+mod search;
 mod task;
 
 use std::fmt;
