@@ -11,6 +11,8 @@ use std::io::{IsTerminal, Write};
 
 use agentcoord::core::op::Actor;
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 pub(crate) use self::json::Meta;
@@ -184,18 +186,7 @@ pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> (Ex
     if answer.silent() {
         return (answer.exit(), false);
     }
-    let list = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
-    let text = match settings.format {
-        Format::Table => {
-            let mut page = Page::of_terminal(settings.colour);
-            answer.table(&mut page);
-            Ok(page.finish())
-        }
-        Format::Id => Ok(list(answer.ids().iter().map(|id| text::line(id)).collect())),
-        Format::Jsonl => answer.lines().map(|lines| list(lines.iter().map(|line| json::visible(line)).collect())),
-        Format::Json => answer.json(meta).map(|text| json::visible(&text) + "\n"),
-    };
-    match text {
+    match rendered(answer, meta, settings) {
         Ok(text) => match write(&text) {
             Written::All => (answer.exit(), true),
             Written::Closed => (answer.exit(), false),
@@ -204,6 +195,24 @@ pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> (Ex
         Err(cause) => {
             (fail(&CliError::internal("the answer cannot be written as JSON", cause), settings.format), false)
         }
+    }
+}
+
+/// An answer as text.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(crate) fn rendered(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> serde_json::Result<String> {
+    let list = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
+    match settings.format {
+        Format::Table => {
+            let mut page = Page::of_terminal(settings.colour);
+            answer.table(&mut page);
+            Ok(page.finish())
+        }
+        Format::Id => Ok(list(answer.ids().iter().map(|id| text::line(id)).collect())),
+        Format::Jsonl => answer.lines().map(|lines| list(lines.iter().map(|line| json::visible(line)).collect())),
+        Format::Json => answer.json(meta).map(|text| json::visible(&text) + "\n"),
     }
 }
 
@@ -239,6 +248,40 @@ pub(crate) fn print(text: &str) -> Exit {
 /// stdout, for an answer that is too long to be kept in memory.
 pub(crate) fn stdout() -> impl Write {
     std::io::stdout().lock()
+}
+
+/// True when a person looks at stdout.
+pub(crate) fn is_screen() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Resolves when whoever reads stdout has gone away: a command that only waits would not notice by writing.
+///
+/// # Errors
+/// When no thread can be started for it.
+pub(crate) fn reader_gone() -> Result<impl Future<Output = ()>, CliError> {
+    let (sender, gone) = tokio::sync::oneshot::channel();
+    let wait = move || {
+        let stdout = std::io::stdout();
+        loop {
+            // Asked for nothing, the kernel still tells of errors and of an end.
+            let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut fds, None) {
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                // Then a write will tell.
+                Err(_) => return,
+            }
+        }
+        sender.send(()).unwrap_or_default();
+    };
+    let thread = std::thread::Builder::new().name("agentcoord-stdout".to_owned()).spawn(wait);
+    drop(thread.map_err(|cause| CliError::internal("a thread cannot be started", cause))?);
+    Ok(async move {
+        if gone.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }
 
 /// Writes text to stderr, foreign parts and all: lines stay, nothing else moves the cursor. When even that fails there
