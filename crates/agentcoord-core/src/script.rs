@@ -32,8 +32,7 @@ const BOARD: &str = include_str!("../lua/board.lua");
 const RULES: &str = include_str!("../lua/rules.lua");
 
 /// What stands once in the library, in its order: a text uses what stands before it.
-const SHARED: [&str; 11] =
-    [PRELUDE, STATE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
+const SHARED: [&str; 11] = [PRELUDE, STATE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
 
 /// The script that writes a namespace's meta record when there is none.
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");

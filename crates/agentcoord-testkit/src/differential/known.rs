@@ -204,4 +204,16 @@ impl Teach for Sealed {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Consumed, InboxRead);
+teaches_nothing!(
+    Beat,
+    Deregistered,
+    Evicted,
+    Ticked,
+    Grant,
+    Released,
+    Revoked,
+    TaskChanged,
+    Withdrawn,
+    Consumed,
+    InboxRead
+);
