@@ -52,7 +52,9 @@ async fn main() -> Result<()> {
         .post_thread("Deployment complete", "Backend v2.0 deployed successfully")
         .priority(ThreadPriority::High)
         .await?;
-    other.reply(thread, "Looks good from here").await?;
+    other.reply(thread.thread, "Looks good from here").await?;
+    let mut mailbox = coord.mailbox();
+    println!("{} says: {}", other.name(), mailbox.next().await?.message.content);
 
     // An approval: the agent blocks until a person says yes. Here the same program plays the person, who would type
     // `agentcoord approve <id>`.

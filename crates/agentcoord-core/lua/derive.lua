@@ -12,6 +12,10 @@ derive.session = {
     entries = function(key, record, enter)
         if not record.ended_at then
             enter('live', record.agent, key)
+            enter('here', 'agent:' .. record.name, key)
+            if record.role then
+                enter('here', 'role:' .. record.role, key)
+            end
             enter('due', pad(record.due), 'session', key)
         elseif record.settling then
             enter('due', pad(0), 'session', key)
@@ -196,11 +200,27 @@ local NEWEST_FIRST = 1125899906842624
 derive.thread = {
     entries = function(key, record, enter)
         enter('id', 'thread', key)
-        enter('thread', record.status, pad(URGENCY[record.priority]), pad(NEWEST_FIRST - record.seq), key)
+        local urgency, newest = pad(URGENCY[record.priority]), pad(NEWEST_FIRST - record.seq)
+        enter('thread', record.status, urgency, newest, key)
+        local seen = {}
+        for _, tag in ipairs(record.tags) do
+            if not seen[tag] then
+                seen[tag] = true
+                enter('tagged', tag, record.status, urgency, newest, key)
+            end
+        end
     end,
     count = function(record, counts, sign)
         if record.status ~= 'resolved' then
             counts.threads = counts.threads + sign
+        end
+    end,
+}
+
+derive.message = {
+    entries = function(key, record, enter)
+        for _, address in ipairs(record.to or {}) do
+            enter('inbox', address, pad(record.seq), record.author, key)
         end
     end,
 }

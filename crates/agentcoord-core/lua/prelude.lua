@@ -24,6 +24,7 @@ local WORK_PER_STEP = 64
 local LINKS_PER_STEP = 32
 local SEAL_RUN = 256
 local SEEKS_PER_STEP = 1024
+local AUDIENCE = 32
 local LOCK_EDGES = 4096
 local LOCK_ENTRIES = 65536
 local SHORT_ID = 8

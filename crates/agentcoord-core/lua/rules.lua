@@ -65,16 +65,6 @@ function agent.look_at(key)
     end
 end
 
--- The board, as in src/machine/board.rs
-
-local board = {}
-
--- Appends a message; changes the thread's record, does not put it.
-function board.append(key, thread, id, author)
-    thread.count = thread.count + 1
-    put('message', key .. '/' .. text(thread.count), {id = id, author = author, posted_at = wall})
-end
-
 -- Audit, as in src/machine/audit.rs
 
 local audit = {}

@@ -76,6 +76,14 @@ pub const CLAIM_TAGS: usize = 32;
 pub const CREATE_CHUNK: usize = 100;
 /// Most dependencies in one create.
 pub const DEPENDENCIES: usize = 10_000;
+/// Most addressees that a message may name, and most mentions of its text that count.
+pub const ADDRESSEES: usize = 16;
+/// Those who take part in a thread and so receive what is posted to it; whoever comes later is not added.
+pub const AUDIENCE: usize = 32;
+/// Threads that one page of a listing with a filter, or of a search, looks at.
+pub const THREADS_PER_LOOK: usize = 2_000;
+/// Messages that one page of a search looks at.
+pub const MESSAGES_PER_LOOK: usize = 1_000;
 /// Most people in a quorum.
 pub const VOTERS: usize = 32;
 /// Longest signature on a vote, in bytes: twice what the longest RSA keys make.

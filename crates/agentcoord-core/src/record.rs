@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{ProcessIdentity, SessionKind};
 use crate::approval::{ApprovalStatus, Vote};
-use crate::board::{ThreadPriority, ThreadStatus};
 use crate::ids::{Csn, Id, RequestNo, Ticket, Token};
 use crate::lock::{LockMode, LockPath};
 use crate::op::Actor;
@@ -34,7 +33,9 @@ macro_rules! record {
     };
 }
 
+mod board;
 mod dependency;
+pub use board::{InboxRecord, MessageRecord, ThreadRecord};
 pub use dependency::{AnnouncementRecord, DependencyRecord, LinkRecord};
 
 record! {
@@ -62,7 +63,7 @@ record! {
     SessionRecord {
         agent: String, name: String, kind: SessionKind, host: String, ttl: u64, due: LeaseMs, started_at: WallMs;
         parent: Id, process: ProcessIdentity, status: String, working_on: String, busy_until: LeaseMs,
-        ended_at: WallMs, reason: String, settling: bool, capabilities: Vec<String>
+        ended_at: WallMs, reason: String, settling: bool, capabilities: Vec<String>, role: String
     }
 }
 
@@ -85,6 +86,10 @@ impl Record for SessionRecord {
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         if self.ended_at.is_none() {
             out.push(index::live(&self.agent, key));
+            out.push(index::here(&format!("agent:{}", self.name), key));
+            if let Some(role) = &self.role {
+                out.push(index::here(&format!("role:{role}"), key));
+            }
             out.push(index::due(self.due, Table::Session, key));
         } else if self.settling == Some(true) {
             out.push(index::due(0, Table::Session, key));
@@ -309,49 +314,6 @@ impl SetbackRecord {
 
 impl Record for SetbackRecord {
     const TABLE: Table = Table::Setback;
-
-    fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
-}
-
-record! {
-    /// A thread; its messages are numbered from 1 to `count`.
-    ThreadRecord {
-        id: Id, seq: u64, title: String, status: ThreadStatus, priority: ThreadPriority, tags: Vec<String>,
-        posted_by: String, posted_at: WallMs, count: u64;
-        link: String, resolved_at: WallMs
-    }
-}
-
-impl Record for ThreadRecord {
-    const TABLE: Table = Table::Thread;
-
-    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        out.push(index::id(Table::Thread, key));
-        out.push(index::thread(self.status.word(), self.priority as u64, (1 << 50) - self.seq, key));
-    }
-
-    fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.status != ThreadStatus::Resolved {
-            counts.threads += sign;
-        }
-    }
-}
-
-record! {
-    /// A message; its text is the blob `message/<id>/text`.
-    MessageRecord { id: Id, author: String, posted_at: WallMs; }
-}
-
-impl MessageRecord {
-    /// The key of message `number` in a thread.
-    #[must_use]
-    pub fn key(thread: &str, number: u64) -> String {
-        format!("{thread}/{number}")
-    }
-}
-
-impl Record for MessageRecord {
-    const TABLE: Table = Table::Message;
 
     fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }
@@ -583,7 +545,7 @@ pub struct Event {
     pub actor: Actor,
     /// `noun/verb`.
     pub verb: String,
-    /// Tickets and approvals (`approval/<key>`) whose waiters this event concerns.
+    /// The topics whose waiters this event concerns; see [`Channel`](crate::engine::Channel).
     pub wakes: Vec<String>,
     /// The touched records.
     pub images: Vec<Image>,

@@ -26,11 +26,13 @@ const DISPATCH: &str = include_str!("../lua/dispatch.lua");
 const RETRIES: &str = include_str!("../lua/retries.lua");
 /// What tasks depend on, the same as `machine/task/dependency.rs`.
 const DEPENDENCIES: &str = include_str!("../lua/dependencies.lua");
+/// Rules of the board, the same as `machine/board.rs`.
+const BOARD: &str = include_str!("../lua/board.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
 
 /// What stands once in the library, in its order: a text uses what stands before it.
-const SHARED: [&str; 10] = [PRELUDE, STATE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, RULES];
+const SHARED: [&str; 11] = [PRELUDE, STATE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
 
 /// The script that writes a namespace's meta record when there is none.
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
@@ -134,7 +136,8 @@ scripts! {
     "task/redrive",
     "board/open",
     "board/post",
-    "board/resolve",
+    "board/update",
+    "board/read",
     "approval/request",
     "approval/vote",
     "approval/cancel",
@@ -221,7 +224,8 @@ mod tests {
             t::RedriveTask,
             b::OpenThread,
             b::PostMessage,
-            b::ResolveThread,
+            b::UpdateThread,
+            b::ReadInbox,
             p::RequestApproval,
             p::CastVote,
             p::CancelApproval,
@@ -368,6 +372,7 @@ mod tests {
             ("SEAL_RUN", limits::SEAL_RUN),
             ("HASH_DIGITS", crate::audit::chain::HASH_DIGITS as u64),
             ("SEEKS_PER_STEP", limits::SEEKS_PER_STEP as u64),
+            ("AUDIENCE", limits::AUDIENCE as u64),
             ("LOCK_EDGES", limits::LOCK_EDGES as u64),
             ("LOCK_ENTRIES", limits::LOCK_ENTRIES as u64),
             ("SHORT_ID", session_id),

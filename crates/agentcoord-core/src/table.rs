@@ -58,11 +58,13 @@ pub enum Table {
     Client,
     /// Replay slots, by client and slot.
     Ring,
+    /// Read marks of inboxes, by `agent:<name>` or `human:<name>`.
+    Inbox,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Agent,
         Self::Session,
         Self::Pulse,
@@ -83,6 +85,7 @@ impl Table {
         Self::Key,
         Self::Client,
         Self::Ring,
+        Self::Inbox,
     ];
 
     /// The table's name, the same in every engine.
@@ -109,6 +112,7 @@ impl Table {
             Self::Key => "key",
             Self::Client => "client",
             Self::Ring => "ring",
+            Self::Inbox => "inbox",
         }
     }
 
@@ -301,6 +305,10 @@ pub mod index {
     pub fn live(agent: &str, session: &str) -> Entry {
         Entry::of(&["live", agent, session])
     }
+    /// Live sessions by an address that reaches them: `agent:<name>`, `role:<role>`.
+    pub fn here(address: &str, session: &str) -> Entry {
+        Entry::of(&["here", address, session])
+    }
     /// Agents by the name they go by.
     pub fn name(name: &str, key: &str) -> Entry {
         Entry::of(&["name", name, key])
@@ -312,6 +320,19 @@ pub mod index {
     /// Threads of one state: urgent first, newest first.
     pub fn thread(status: &str, urgency: u64, newest: u64, key: &str) -> Entry {
         Entry::of(&["thread", status, &pad(urgency), &pad(newest), key])
+    }
+    /// Threads with a tag, in the order of [`thread`].
+    pub fn tagged(tag: &str, status: &str, urgency: u64, newest: u64, key: &str) -> Entry {
+        Entry::of(&["tagged", tag, status, &pad(urgency), &pad(newest), key])
+    }
+    /// Messages for an address, oldest first, each with its author.
+    pub fn inbox(address: &str, seq: u64, author: &str, key: &str) -> Entry {
+        Entry::of(&["inbox", address, &pad(seq), author, key])
+    }
+    /// Range of [`inbox`]: after message `after`, up to message `last`.
+    pub fn inbox_between(address: &str, after: u64, last: u64) -> Range {
+        let bound = |seq: u64| Entry::of(&["inbox", address, &pad(seq)]).0;
+        Range { from: bound(after + 1), to: bound(last + 1) }
     }
     /// Approvals of one state, oldest first.
     pub fn approval(status: &str, seq: u64, key: &str) -> Entry {

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agentcoord_core::audit::AppendAudit;
-use agentcoord_core::engine::Channel;
+use agentcoord_core::engine::{Channel, EngineKind};
 use agentcoord_core::error::BoxError;
 use agentcoord_core::ids::{Id, RequestNo};
 use agentcoord_core::op::{Actor, Call, Op, Verb, answer};
-use agentcoord_core::{Error, Result, Store};
+use agentcoord_core::{Disposition, Error, Result, Store};
+use agentcoord_fs::ModeEngine;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::audit::Entry;
@@ -218,6 +219,28 @@ impl Connection {
                 tokio::time::sleep(RETRY).await;
             }
         }
+    }
+
+    /// Whether the host has decided anew since this engine was opened.
+    pub(crate) fn has_moved_on(&self, opened: &Opened) -> bool {
+        let engine = match opened.serving.engine {
+            EngineKind::Redis => ModeEngine::Redis,
+            EngineKind::Files | EngineKind::Memory => ModeEngine::Files,
+        };
+        self.inner.host.namespace().word().is_none_or(|word| !word.serves(opened.epoch, engine))
+    }
+
+    /// Makes ready for another try at a read that has failed: forgets the engine, and waits a little.
+    ///
+    /// # Errors
+    /// The failure itself, when it is of another kind, or the engine has been away since `begun` for too long.
+    pub(crate) async fn recover(&self, error: Error, begun: Instant) -> Result<()> {
+        if error.disposition() != Disposition::Unavailable || begun.elapsed() >= self.config().patience {
+            return Err(error);
+        }
+        *self.inner.opened.lock().await = None;
+        tokio::time::sleep(RETRY).await;
+        Ok(())
     }
 
     /// Forgets an engine that has failed, unless somebody has replaced it already.

@@ -21,4 +21,5 @@ mod signatures;
 mod store;
 mod tasks;
 mod terminal;
+mod watch;
 mod working;

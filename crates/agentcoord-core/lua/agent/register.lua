@@ -52,6 +52,8 @@ local function new_agent(op)
         capabilities = op.capabilities, session = op.session, created_at = wall, metadata = op.metadata,
     }
     put('agent', key, record)
+    -- What was posted to its role before it came is not news to it.
+    put('inbox', 'agent:' .. record.name, {read = state.seq})
     return key, record
 end
 
@@ -101,6 +103,7 @@ return step(function(op)
         agent = key, name = record.name, kind = op.kind, host = op.host, ttl = op.ttl, due = now + op.ttl,
         started_at = wall, parent = op.parent, process = op.process, working_on = op.working_on,
         capabilities = #capabilities > 0 and capabilities or nil,
+        role = record.role,
     })
     pulse(op.session, true)
     wake('keeper')

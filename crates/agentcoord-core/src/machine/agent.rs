@@ -12,7 +12,7 @@ use crate::machine::rows::Rows;
 use crate::machine::step::{Ruled, Step};
 use crate::machine::{lock, task};
 use crate::op::Actor;
-use crate::record::{AgentRecord, NEVER, PulseRecord, SessionRecord};
+use crate::record::{AgentRecord, InboxRecord, NEVER, PulseRecord, SessionRecord};
 use crate::table::{Range, Table, index};
 
 pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled<Registered> {
@@ -63,6 +63,7 @@ pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled
         reason: None,
         settling: None,
         capabilities: sorted(&agent.capabilities),
+        role: Some(agent.role.clone()),
     };
     step.put(body.session.as_str(), &session)?;
     step.pulse(&body.session, true)?;
@@ -128,6 +129,9 @@ fn new_agent<R: Rows>(step: &mut Step<'_, R>, body: &Register) -> Ruled<(String,
         metadata: body.metadata.clone(),
     };
     step.put(&key, &agent)?;
+    // What was posted to its role before it came is not news to it.
+    let read = step.state.seq;
+    step.put(&format!("agent:{}", agent.name), &InboxRecord { read })?;
     Ok((key, agent))
 }
 

@@ -7,6 +7,7 @@ pub mod board;
 pub mod deadlocks;
 pub mod dependencies;
 pub mod dispatch;
+pub mod inboxes;
 pub mod locks;
 pub mod overlaps;
 pub mod requests;

@@ -183,9 +183,10 @@ fn named(entry: &Entry) -> Option<(Table, String)> {
         ["ready" | "status", ..] => Table::Task,
         ["want", ..] => Table::TaskTicket,
         ["dep" | "needs", ..] => Table::Dependency,
-        ["live", ..] => Table::Session,
+        ["live" | "here", ..] => Table::Session,
         ["name" | "who", ..] => Table::Agent,
-        ["thread", ..] => Table::Thread,
+        ["thread" | "tagged", ..] => Table::Thread,
+        ["inbox", ..] => Table::Message,
         ["approval" | "asks", ..] => Table::Approval,
         _ => return None,
     };

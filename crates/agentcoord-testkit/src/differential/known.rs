@@ -3,7 +3,7 @@
 use agentcoord_core::agent::{Beat, Deregistered, Evicted, Registered, Ticked};
 use agentcoord_core::approval::{ApprovalRef, Consumed, RequestApproval};
 use agentcoord_core::audit::{Appended, Sealed};
-use agentcoord_core::board::Posted;
+use agentcoord_core::board::{InboxRead, Posted};
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
 use agentcoord_core::op::{Actor, Answer, Call, Verb, decode};
@@ -212,4 +212,15 @@ impl Teach for Sealed {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, Withdrawn, Consumed);
+teaches_nothing!(
+    Beat,
+    Deregistered,
+    Evicted,
+    Ticked,
+    Grant,
+    Released,
+    Revoked,
+    Withdrawn,
+    Consumed,
+    InboxRead
+);

@@ -17,7 +17,8 @@ async fn engine(client: &CoordinationClient) -> EngineKind {
 }
 
 async fn first_audit_entry(client: &CoordinationClient) -> String {
-    let log = client.store().await.unwrap().read(0, 1).await.unwrap();
+    let store = client.store().await.unwrap();
+    let log = AuditLog::read(&store, 0, 1).await.unwrap();
     log.items[0].entry.clone()
 }
 
@@ -133,7 +134,7 @@ async fn switch_carries_everything_there_and_back() {
     let mut task = NewTask::titled("kept");
     task.description = Some("long text".into());
     let key = one.create_task(task).await.unwrap().key;
-    let thread = one.post_thread("hello", "first").await.unwrap();
+    let thread = one.post_thread("hello", "first").await.unwrap().thread;
     one.log_decision("design", "engines", "because").await.unwrap();
     let token = one.lock_file("a").await.unwrap().token();
     let connection = one.connection().clone();

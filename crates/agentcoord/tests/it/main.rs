@@ -14,8 +14,10 @@ macro_rules! on_both_engines {
 }
 
 mod approvals;
+mod board;
 mod child;
 mod engines;
+mod events;
 mod liveness;
 mod lives;
 mod next;
