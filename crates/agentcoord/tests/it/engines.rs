@@ -152,7 +152,7 @@ async fn switch_carries_everything_there_and_back() {
         assert_eq!(detail.description.as_deref(), Some("long text"));
         let found = Board::find(&store, &IdPrefix::parse("id", &thread).unwrap()).await.unwrap();
         assert_eq!(store.messages(&found, 0, 10).await.unwrap()[0].content, "first");
-        let log = store.read(0, 10).await.unwrap().items;
+        let log = AuditLog::read(&store, 0, 10).await.unwrap().items;
         assert_eq!(log.len(), entries, "each switch is an entry");
         let last = &log[entries - 1].entry;
         assert!(last.contains("\"engine_switch\"") && last.contains("\"human:eve\""), "{last}");

@@ -94,7 +94,7 @@ async fn switch_of_the_engine_is_followed() {
     assert_eq!(number(&mut early).await, 1);
     let mut late = connection.events(Some(end));
     late.begin().await.unwrap();
-    connection.switch(EngineKind::Files).await.unwrap();
+    connection.switch(EngineKind::Files, "human:eve").await.unwrap();
     let two = place.session("two").await.unwrap();
     let begun = number(&mut late).await;
     assert_eq!(begun, end.0 + 1, "the numbers go on where they were");
