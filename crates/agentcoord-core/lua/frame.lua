@@ -196,6 +196,9 @@ local function commit(reply, refusal)
             redis.call('SET', stored('blob', ARGUMENTS[at]), ARGUMENTS[at + 1])
         end
     end
+    for _, name in ipairs(gone_blobs) do
+        redis.call('DEL', stored('blob', name))
+    end
     call_many('ZADD', INDEX, entered)
     call_many('ZREM', INDEX, removed)
     call_many('HSET', HOT, hot)

@@ -48,6 +48,8 @@ local HOT_TABLES = {pulse = true, ring = true}
 
 local request, state, now, wall, pause
 local touched, delta, wakes, settled
+-- Names of blobs of records that this step deletes.
+local gone_blobs
 local index_is_sound, known_crowd
 -- Lock paths that have become free and whose waiters are still to be looked at, and how many this step may look at.
 local freed, turns
@@ -74,6 +76,7 @@ end
 local function reset()
     state, now, wall = nil, nil, nil
     touched, delta, wakes, settled = {}, {}, {}, 0
+    gone_blobs = {}
     index_is_sound = false
     freed, turns, links = {}, WORK_PER_STEP, WORK_PER_STEP
     known_crowd = nil
@@ -238,6 +241,11 @@ end
 
 local function delete(kind, key)
     change(touch(kind, key), nil)
+end
+
+-- Deletes a blob with its record.
+local function delete_blob(noun, id, field)
+    gone_blobs[#gone_blobs + 1] = noun .. '/' .. id .. '/' .. field
 end
 
 -- The range of all entries that begin with these parts and have at least one part more.
@@ -508,7 +516,7 @@ local function first_state()
         counts = {
             blocked = 0, scheduled = 0, pending = 0, claimed = 0, in_progress = 0, completed = 0, failed = 0,
             cancelled = 0, dead = 0, sessions = 0, locks = 0, lock_waiters = 0, subtrees = 0, task_waiters = 0, threads = 0,
-            approvals = 0,
+            approvals = 0, resolved = 0, decided = 0, ended = 0,
         },
     }
 end

@@ -87,13 +87,13 @@ impl Record for SessionRecord {
             out.push(index::due(self.due, Table::Session, key));
         } else if self.settling == Some(true) {
             out.push(index::due(0, Table::Session, key));
+        } else if let Some(at) = self.ended_at {
+            out.push(index::last(Table::Session, at, key));
         }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.ended_at.is_none() {
-            counts.sessions += sign;
-        }
+        *(if self.ended_at.is_none() { &mut counts.sessions } else { &mut counts.ended }) += sign;
     }
 }
 
@@ -240,6 +240,9 @@ impl Record for TaskRecord {
         if self.status == TaskStatus::Pending {
             out.push(index::ready(&self.kind(), &order, key));
         }
+        if let Some(at) = self.completed_at.filter(|_| self.status.is_final()) {
+            out.push(index::last(Table::Task, at, key));
+        }
         if let Some(session) = &self.session {
             out.push(index::owned(session.as_str(), Table::Task, key));
         }
@@ -320,12 +323,14 @@ impl Record for ThreadRecord {
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         out.push(index::id(Table::Thread, key));
         out.push(index::thread(self.status.word(), self.priority as u64, (1 << 50) - self.seq, key));
+        if let Some(at) = self.resolved_at.filter(|_| self.status == ThreadStatus::Resolved) {
+            out.push(index::last(Table::Thread, at, key));
+        }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.status != ThreadStatus::Resolved {
-            counts.threads += sign;
-        }
+        let is_final = self.status == ThreadStatus::Resolved;
+        *(if is_final { &mut counts.resolved } else { &mut counts.threads }) += sign;
     }
 }
 
@@ -369,13 +374,14 @@ impl Record for ApprovalRecord {
             if let Some(session) = &self.session {
                 out.push(index::asks(session.as_str(), key));
             }
+        } else if let Some(at) = self.decided_at {
+            out.push(index::last(Table::Approval, at, key));
         }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.status == ApprovalStatus::Pending {
-            counts.approvals += sign;
-        }
+        let is_pending = self.status == ApprovalStatus::Pending;
+        *(if is_pending { &mut counts.approvals } else { &mut counts.decided }) += sign;
     }
 }
 
@@ -485,6 +491,15 @@ pub struct Counts {
     pub dependencies: i64,
     pub threads: i64,
     pub approvals: i64,
+    /// Threads that are resolved.
+    #[serde(default)]
+    pub resolved: i64,
+    /// Approvals that are decided.
+    #[serde(default)]
+    pub decided: i64,
+    /// Sessions that have ended.
+    #[serde(default)]
+    pub ended: i64,
 }
 
 impl Counts {
@@ -501,6 +516,19 @@ impl Counts {
             TaskStatus::Cancelled => &mut self.cancelled,
             TaskStatus::Dead => &mut self.dead,
         }
+    }
+
+    /// Final records of a table.
+    #[must_use]
+    pub fn finals(&self, table: Table) -> u64 {
+        let count = match table {
+            Table::Task => self.completed + self.failed + self.cancelled + self.dead,
+            Table::Thread => self.resolved,
+            Table::Approval => self.decided,
+            Table::Session => self.ended,
+            _ => 0,
+        };
+        u64::try_from(count).unwrap_or(0)
     }
 }
 

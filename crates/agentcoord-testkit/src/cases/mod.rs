@@ -6,6 +6,7 @@ pub mod audit;
 pub mod board;
 pub mod deadlocks;
 pub mod dependencies;
+pub mod history;
 pub mod locks;
 pub mod overlaps;
 pub mod requests;

@@ -4,6 +4,7 @@ use agentcoord_core::agent::{Beat, Deregistered, Evicted, Registered, Ticked};
 use agentcoord_core::approval::{ApprovalRef, RequestApproval};
 use agentcoord_core::audit::{Appended, Sealed};
 use agentcoord_core::board::Posted;
+use agentcoord_core::history::Pruned;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
 use agentcoord_core::op::{Actor, Answer, Call, Verb, decode};
@@ -204,4 +205,4 @@ impl Teach for Sealed {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn);
+teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Pruned);
