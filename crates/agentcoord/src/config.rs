@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentcoord_core::history::PruneHistory;
 use agentcoord_core::limits;
 pub use agentcoord_fs::Durability;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub durability: Durability,
     /// A session ends this long after its last heartbeat; heartbeats are sent three times as often.
     pub session_ttl: Duration,
+    /// How much of what has come to an end is kept; the keeper forgets the rest in the background.
+    pub retention: PruneHistory,
     /// How long a call keeps trying while the engine is away, before it answers `Unavailable`.
     pub patience: Duration,
 }
@@ -66,6 +69,7 @@ impl Config {
             backend: BackendChoice::Auto,
             durability: Durability::Process,
             session_ttl: Duration::from_millis(limits::SESSION_TTL),
+            retention: PruneHistory::default(),
             patience: Duration::from_secs(2),
         }
     }
