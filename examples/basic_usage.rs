@@ -8,11 +8,9 @@
 //! $ cargo run -p agentcoord --example basic_usage redis://127.0.0.1:6379
 //! ```
 
-use agentcoord::core::approval::{CastVote, Verdict};
 use agentcoord::core::board::ThreadPriority;
-use agentcoord::core::op::Actor;
 use agentcoord::core::task::NewTask;
-use agentcoord::{CoordinationClient, Decision, Result, SessionBuilder, audit};
+use agentcoord::{Ballot, CoordinationClient, Decision, Result, SessionBuilder};
 
 /// A session in a scratch workspace, so that the example leaves nothing behind.
 fn session(dir: &std::path::Path, role: &str, name: &str) -> SessionBuilder {
@@ -54,21 +52,16 @@ async fn main() -> Result<()> {
         .post_thread("Deployment complete", "Backend v2.0 deployed successfully")
         .priority(ThreadPriority::High)
         .await?;
-    other.reply(thread, "Looks good from here").await?;
+    other.reply(thread.thread, "Looks good from here").await?;
+    let mut mailbox = coord.mailbox();
+    println!("{} says: {}", other.name(), mailbox.next().await?.message.content);
 
     // An approval: the agent blocks until a person says yes. Here the same program plays the person, who would type
     // `agentcoord approve <id>`.
     let approval = coord.request_approval("deployment", "Deploy backend v2.0 to production").await?;
-    let note = audit::Entry::new("human:ada", "vote", approval.id(), "approved").encode()?;
-    let vote = CastVote {
-        approval: approval.id().to_owned(),
-        verdict: Verdict::Approve,
-        digest: None,
-        note: None,
-        audit: note,
-    };
-    let person = Actor::Human("ada".into());
-    let (decision, voted) = tokio::join!(approval.decision(), coord.connection().run(&person, vote));
+    let asked = approval.look().await?;
+    let vote = coord.connection().vote("ada", &asked, Ballot::approve());
+    let (decision, voted) = tokio::join!(approval.decision(), vote);
     voted?;
     println!("approved: {}", decision? == Decision::Approved);
 

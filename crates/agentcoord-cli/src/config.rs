@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use agentcoord::{BackendChoice, Config, Workspace};
+use agentcoord::{Approvers, BackendChoice, Config, Workspace};
 
 use crate::cli::{Colour, Global};
 use crate::error::CliError;
@@ -12,7 +12,18 @@ use crate::output::Format;
 use crate::suggest;
 
 /// Keys that the project's file may have.
-const KEYS: &[&str] = &["agent", "backend", "color", "namespace", "output", "redis_url", "state_dir"];
+const KEYS: &[&str] = &[
+    "agent",
+    "approvers",
+    "backend",
+    "color",
+    "namespace",
+    "output",
+    "redis_url",
+    "revoked_approvers",
+    "signing_key",
+    "state_dir",
+];
 /// The project's file.
 const FILE: &str = ".agentcoord/config.toml";
 
@@ -53,6 +64,20 @@ pub(crate) struct Setting {
     pub(crate) value: Option<String>,
     /// Where it comes from.
     pub(crate) origin: Origin,
+}
+
+impl Setting {
+    /// The value as a path: one in the file is relative to the project, others to the working directory.
+    fn path(&self, cwd: &Path) -> Option<PathBuf> {
+        let value = self.value.as_deref()?;
+        if let Some((below, home)) = value.strip_prefix("~/").zip(variable("HOME")) {
+            return Some(Path::new(&home).join(below));
+        }
+        Some(match &self.origin {
+            Origin::Project(file) => file.ancestors().nth(2).unwrap_or(cwd).join(value),
+            Origin::Flag(_) | Origin::Environment(_) | Origin::Default => cwd.join(value),
+        })
+    }
 }
 
 /// Everything that flags, environment and files say.
@@ -101,6 +126,7 @@ impl Settings {
         };
         let mut all = vec![
             pick("agent", "--as", &global.agent, &["AGENTCOORD_AGENT"]),
+            pick("approvers", "", &None, &["AGENTCOORD_APPROVERS"]),
             pick("backend", "--backend", &global.backend, &["AGENTCOORD_BACKEND"]),
             match no_colour {
                 Some(_) => Setting { key: "color", value: no_colour, origin: Origin::Environment("NO_COLOR") },
@@ -109,17 +135,14 @@ impl Settings {
             pick("namespace", "--namespace", &global.namespace, &["AGENTCOORD_NAMESPACE"]),
             pick("output", "--output", &output, &["AGENTCOORD_OUTPUT"]),
             pick("redis_url", "--redis-url", &global.redis_url, &["AGENTCOORD_REDIS_URL", "REDIS_URL"]),
+            pick("revoked_approvers", "", &None, &["AGENTCOORD_REVOKED_APPROVERS"]),
+            pick("signing_key", "", &None, &["AGENTCOORD_SIGNING_KEY"]),
             pick("state_dir", "--state-dir", &global.state_dir, &["AGENTCOORD_STATE_DIR"]),
         ];
         let backend = choose(&all, "backend", &["auto", "redis", "files"])?;
         let format = choose(&all, "output", &["table", "json", "jsonl", "id"])?;
         let colour = choose(&all, "color", &["auto", "always", "never"])?;
-        let given = setting(&all, "state_dir");
-        let state_dir = given.value.as_ref().map(|dir| match &given.origin {
-            // A path in the file is relative to the project, not to wherever one happens to be.
-            Origin::Project(file) => file.ancestors().nth(2).unwrap_or(&cwd).join(dir),
-            _ => cwd.join(dir),
-        });
+        let state_dir = setting(&all, "state_dir").path(&cwd);
         let home = state_home();
         let workspace = match (&state_dir, Workspace::discover(&cwd, home.as_deref())) {
             (Some(_), Err(_)) => Workspace { root: cwd.clone(), state_dir: PathBuf::new() },
@@ -172,12 +195,20 @@ impl Settings {
         self.all.iter().find(|s| s.key == key).and_then(|s| s.value.as_deref())
     }
 
+    /// A key whose value is a path, made absolute.
+    pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
+        self.all.iter().find(|s| s.key == key).and_then(|s| s.path(&self.cwd))
+    }
+
     /// What the library needs to know.
     pub(crate) fn connection(&self) -> Config {
         let mut config = Config::new(&self.root, &self.state_dir);
         config.namespace = self.value("namespace").map(ToOwned::to_owned);
         config.redis_url = self.value("redis_url").map(ToOwned::to_owned);
         config.backend = self.backend;
+        config.approvers = self
+            .path("approvers")
+            .map(|allowed_signers| Approvers { allowed_signers, revoked_keys: self.path("revoked_approvers") });
         config
     }
 }

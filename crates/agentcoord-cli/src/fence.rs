@@ -6,18 +6,31 @@
 use crate::config::variable;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::text::shell;
 
-/// Variables that mark a shell as an agent's.
+/// Variables that mark a shell as an agent's: ours, those that coding agents set for the commands they run, and the
+/// one that several have agreed on.
 ///
-/// Not `CLAUDECODE`, and nothing else that the terminals of editors carry: people type there.
+/// Not `CLAUDECODE`, and nothing else that the terminals of editors carry: people type there. Some agents, such as
+/// Aider, set nothing.
 pub(crate) const MARKERS: &[&str] = &[
     "AGENTCOORD_AGENT",
     "AGENTCOORD_SESSION",
+    "AI_AGENT",
+    "AMP_CURRENT_THREAD_ID",
+    "ANTIGRAVITY_AGENT",
+    "AUGMENT_AGENT",
+    // Claude Code sets it for what its tools and hooks start, and for nothing else.
     "CLAUDE_CODE_CHILD_SESSION",
+    "CLINE_ACTIVE",
+    // Codex sets the first in its sandbox only, the second for every command.
     "CODEX_SANDBOX",
+    "CODEX_THREAD_ID",
+    "COPILOT_AGENT",
+    "COPILOT_CLI",
     "CURSOR_AGENT",
     "GEMINI_CLI",
-    "CLINE_ACTIVE",
+    "GOOSE_TERMINAL",
     "OPENCODE",
 ];
 
@@ -32,7 +45,8 @@ pub(crate) fn people_only(verb: &str) -> Result<(), CliError> {
     }
     let message = format!("`{verb}` is for people, and {} marks this shell as an agent's", found.join(" and "));
     let unset: Vec<String> = found.iter().map(|name| format!("-u {name}")).collect();
-    let command = format!("env {} agentcoord {verb} ...", unset.join(" "));
+    let typed: Vec<String> = std::env::args().skip(1).map(|word| shell(&word)).collect();
+    let command = format!("env {} agentcoord {}", unset.join(" "), typed.join(" "));
     let error = CliError::new(Exit::Refused, "HUMANS_ONLY", message);
     Err(error.details(serde_json::json!({"markers": found})).next("if you are a person", command))
 }

@@ -2,6 +2,8 @@
 
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::output::Complaints;
+
 /// Starts to log to stderr: warnings, or more with each `-v`. A second start changes nothing.
 pub(crate) fn start(verbosity: u8) {
     let level = match verbosity {
@@ -10,6 +12,6 @@ pub(crate) fn start(verbosity: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time();
-    drop(subscriber.with_target(false).try_init());
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Complaints).with_ansi(false);
+    drop(subscriber.without_time().with_target(false).try_init());
 }

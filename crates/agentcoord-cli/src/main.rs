@@ -21,10 +21,12 @@ mod principal;
 mod process;
 mod progress;
 mod reference;
+mod signing;
 mod suggest;
 
 use std::process::ExitCode;
 
+use agentcoord::core::board::ReadInbox;
 use clap::Parser;
 
 use crate::cli::Cli;
@@ -32,7 +34,7 @@ use crate::config::Settings;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::{Answer, Format, Meta};
+use crate::output::Format;
 
 fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
@@ -54,21 +56,28 @@ fn answer(cli: Cli) -> Exit {
     };
     let format = settings.format;
     let context = Context::new(settings);
-    match work(&context, cli) {
-        Ok((answer, meta)) => output::emit(answer.as_ref(), &meta, context.settings()),
-        Err(error) => output::fail(&error, format),
-    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&CliError::internal("the runtime cannot be started", error), format),
+    };
+    runtime.block_on(async {
+        match work(&context, cli).await {
+            Ok(exit) => exit,
+            Err(error) => output::fail(&error, format),
+        }
+    })
 }
 
-fn work(context: &Context, cli: Cli) -> Result<(Box<dyn Answer>, Meta), CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::internal("the runtime cannot be started", e))?;
-    runtime.block_on(async {
-        let answer = cli.command.run(context).await?;
-        Ok((answer, context.meta().await))
-    })
+async fn work(context: &Context, cli: Cli) -> Result<Exit, CliError> {
+    let answer = cli.command.run(context).await?;
+    let meta = context.meta().await;
+    let (exit, delivered) = output::emit(answer.as_ref(), &meta, context.settings());
+    // Only what was written out has been read.
+    if let Some(receipt) = answer.receipt().filter(|_| delivered) {
+        let body = ReadInbox { up_to: receipt.up_to };
+        context.connection().await?.run(&receipt.actor, body).await?;
+    }
+    Ok(exit)
 }
 
 /// Help and version go to stdout with 0; a mistake goes to stderr with 2, as JSON when JSON was asked for.
@@ -76,6 +85,10 @@ fn refuse_usage(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         return output::print(&error.to_string());
     }
+    // The same mistake again, with what was typed in a form that can be seen.
+    let words = std::env::args().map(|word| output::text::line(&word));
+    let again = Cli::try_parse_from(words).err().filter(clap::Error::use_stderr);
+    let error = again.as_ref().unwrap_or(error);
     match Format::of_words(std::env::args()) {
         Format::Table | Format::Id => {
             output::complain(&error.to_string());

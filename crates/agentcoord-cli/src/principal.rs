@@ -3,6 +3,7 @@
 use agentcoord::core::limits;
 use agentcoord::core::op::Actor;
 
+use crate::config::variable;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::fence;
@@ -34,6 +35,14 @@ pub(crate) async fn name(context: &Context, actor: &Actor) -> Result<String, Cli
             None => format!("session:{id}"),
         },
     })
+}
+
+/// Who sits at this shell, for what needs no session: the person, or the agent whose shell the environment says it is.
+pub(crate) fn of_shell() -> String {
+    match fence::people_only("") {
+        Ok(()) => format!("human:{}", identity::human(None)),
+        Err(_) => format!("agent:{}", variable("AGENTCOORD_AGENT").unwrap_or_else(|| "unnamed".to_owned())),
+    }
 }
 
 /// A person, by the name given or the login name.

@@ -1,7 +1,7 @@
 //! How far a long command is: one line on stderr that is drawn over, and only for people.
 
 use crate::context::Context;
-use crate::output::{complain, is_watched};
+use crate::output::{draw, is_watched};
 
 /// Cells of the bar.
 const WIDTH: u64 = 30;
@@ -26,14 +26,14 @@ impl Progress {
         if self.shown {
             let full = (done.min(self.total) * WIDTH / self.total) as usize;
             let bar = "#".repeat(full) + &".".repeat(WIDTH as usize - full);
-            complain(&format!("\r{} {bar} {done}/{}", self.what, self.total));
+            draw(&format!("\r{} {bar} {done}/{}", self.what, self.total));
         }
     }
 
     /// Makes room for a message that must be seen.
     pub(crate) fn clear(&self) {
         if self.shown {
-            complain("\r\u{1b}[K");
+            draw("\r\u{1b}[K");
         }
     }
 }

@@ -51,9 +51,9 @@ function task.link(key, record, ids, most)
         depend(key, record, dependency, task.stands(found.status))
     end
     local part = 0
-    for from = linked + 1, #ids, WORK_PER_STEP do
+    for from = linked + 1, #ids, LINKS_PER_STEP do
         local later = {}
-        for at = from, math.min(from + WORK_PER_STEP - 1, #ids) do
+        for at = from, math.min(from + LINKS_PER_STEP - 1, #ids) do
             later[#later + 1] = ids[at]
         end
         put('link', key .. '/' .. text(part), {task = key, ids = later, since = now})
@@ -66,7 +66,7 @@ end
 
 -- Goes on with linking a new task. It counts what is not linked yet as open.
 function task.link_more(key)
-    local work = get('link', key)
+    local work = links > 0 and get('link', key)
     if not work then
         return
     end
@@ -118,7 +118,7 @@ end
 
 -- Tells those that depend on a task how it stands now: as many as a step may, the others in later steps.
 function task.announce(key, status)
-    if (state.counts.dependencies or 0) == 0 then
+    if state.counts.dependencies == 0 then
         return
     end
     local to = task.stands(status)
@@ -143,6 +143,9 @@ end
 
 -- Goes on with what an earlier step has left.
 function task.announce_more(key)
+    if links == 0 then
+        return
+    end
     delete('announcement', key)
     local record = get('task', key)
     if record then

@@ -18,6 +18,10 @@ derive.session = {
     entries = function(key, record, enter)
         if not record.ended_at then
             enter('live', record.agent, key)
+            enter('here', 'agent:' .. record.name, key)
+            if record.role then
+                enter('here', 'role:' .. record.role, key)
+            end
             enter('due', pad(record.due), 'session', key)
         elseif record.settling then
             enter('due', pad(0), 'session', key)
@@ -59,7 +63,7 @@ derive.lock = {
     end,
     count = function(record, counts, sign)
         counts.locks = counts.locks + sign * #record.paths
-        counts.subtrees = (counts.subtrees or 0) + sign * subtrees(record.paths)
+        counts.subtrees = counts.subtrees + sign * subtrees(record.paths)
     end,
 }
 
@@ -78,7 +82,7 @@ derive.lock_ticket = {
     end,
     count = function(record, counts, sign)
         counts.lock_waiters = counts.lock_waiters + sign
-        counts.subtrees = (counts.subtrees or 0) + sign * subtrees(record.paths)
+        counts.subtrees = counts.subtrees + sign * subtrees(record.paths)
     end,
 }
 
@@ -88,12 +92,13 @@ derive.handover = {
     end,
 }
 
--- Two sorted word lists in one index part. Words have no control characters, so the separators are safe.
-local function words(first, second)
-    return table.concat(first, '\31') .. '\30' .. table.concat(second, '\31')
+-- Sorted words in one index part. Words have no control characters: the separator is safe, and a list comes before those
+-- that begin with it.
+local function words(list)
+    return table.concat(list, '\31')
 end
 
-local function word_list(text_of_words)
+local function unwords(text_of_words)
     local list = {}
     for word in string.gmatch(text_of_words, '[^\31]+') do
         list[#list + 1] = word
@@ -101,22 +106,19 @@ local function word_list(text_of_words)
     return list
 end
 
-local function unwords(part)
-    local at = string.find(part, '\30', 1, true)
-    if not at then
-        return word_list(part), {}
-    end
-    return word_list(string.sub(part, 1, at - 1)), word_list(string.sub(part, at + 1))
-end
-
 local FINAL = {completed = true, failed = true, cancelled = true, dead = true}
 
 derive.task = {
     entries = function(key, record, enter)
         local order = text(math.max(0, 5 - record.priority)) .. pad(record.seq)
-        enter('status', record.status, order, key)
         if record.status == 'pending' then
-            enter('ready', words(record.tags, record.requires), order, key)
+            local required = words(record.requires)
+            enter('ready', '', required, order, key)
+            for _, tag in ipairs(record.tags) do
+                enter('ready', tag, required, order, key)
+            end
+        else
+            enter('status', record.status, order, key)
         end
         if FINAL[record.status] and record.completed_at then
             enter('final', 'task', pad(record.completed_at), key)
@@ -124,7 +126,7 @@ derive.task = {
         if record.session then
             enter('own', record.session, 'task', key)
         end
-        local at = record.offer or record.deadline
+        local at = record.search and 0 or record.offer or record.deadline
         if at then
             enter('due', pad(at), 'task', key)
         end
@@ -138,22 +140,37 @@ derive.task = {
     end,
     count = function(record, counts, sign)
         counts[record.status] = counts[record.status] + sign
+        if record.status == 'pending' and #record.requires > 0 then
+            counts.demanding = counts.demanding + sign
+        end
     end,
 }
+
+-- Whether a task that becomes ready may be handed to a waiting claim.
+local function is_in_line(waiter)
+    return not waiter.offered and not waiter.away
+end
 
 derive.task_ticket = {
     entries = function(key, record, enter)
         enter('own', record.session, 'task_ticket', key)
-        if record.offered then
-            return
+        if is_in_line(record) then
+            local capabilities = words(record.capabilities)
+            for _, tag in ipairs(#record.tags > 0 and record.tags or {''}) do
+                enter('want', tag, '', pad(record.seq), key)
+                if capabilities ~= '' then
+                    enter('want', tag, capabilities, pad(record.seq), key)
+                end
+            end
         end
-        enter('want', words(record.tags, record.capabilities), pad(record.seq), key)
-        if record.deadline then
+        if record.deadline and not record.offered then
             enter('due', pad(record.deadline), 'task_ticket', key)
         end
     end,
-    count = function(_, counts, sign)
-        counts.task_waiters = counts.task_waiters + sign
+    count = function(record, counts, sign)
+        if is_in_line(record) then
+            counts.task_waiters = counts.task_waiters + sign
+        end
     end,
 }
 
@@ -164,20 +181,26 @@ derive.dependency = {
     end,
     count = function(record, counts, sign)
         if record.state ~= 'done' then
-            counts.dependencies = (counts.dependencies or 0) + sign
+            counts.dependencies = counts.dependencies + sign
         end
     end,
 }
 
 derive.link = {
     entries = function(key, record, enter)
-        enter('due', pad(record.since), 'link', key)
+        enter('work', pad(record.since), 'link', key)
+    end,
+    count = function(_, counts, sign)
+        counts.work = counts.work + sign
     end,
 }
 
 derive.announcement = {
     entries = function(key, record, enter)
-        enter('due', pad(record.since), 'announcement', key)
+        enter('work', pad(record.since), 'announcement', key)
+    end,
+    count = function(_, counts, sign)
+        counts.work = counts.work + sign
     end,
 }
 
@@ -188,13 +211,29 @@ local NEWEST_FIRST = 1125899906842624
 derive.thread = {
     entries = function(key, record, enter)
         enter('id', 'thread', key)
-        enter('thread', record.status, pad(URGENCY[record.priority]), pad(NEWEST_FIRST - record.seq), key)
+        local urgency, newest = pad(URGENCY[record.priority]), pad(NEWEST_FIRST - record.seq)
+        enter('thread', record.status, urgency, newest, key)
         if record.status == 'resolved' and record.resolved_at then
             enter('final', 'thread', pad(record.resolved_at), key)
+        end
+        local seen = {}
+        for _, tag in ipairs(record.tags) do
+            if not seen[tag] then
+                seen[tag] = true
+                enter('tagged', tag, record.status, urgency, newest, key)
+            end
         end
     end,
     count = function(record, counts, sign)
         count_final(counts, 'threads', 'resolved', record.status == 'resolved', sign)
+    end,
+}
+
+derive.message = {
+    entries = function(key, record, enter)
+        for _, address in ipairs(record.to or {}) do
+            enter('inbox', address, pad(record.seq), record.author, key)
+        end
     end,
 }
 

@@ -1,45 +1,72 @@
 -- dispatch: which claim gets which task, the same as src/machine/task/dispatch.rs.
 
-function task.matches(tags, capabilities, carried, required)
-    local any_tag = #tags == 0
-    for _, tag in ipairs(tags) do
-        any_tag = any_tag or contains(carried, tag)
-    end
-    if not any_tag then
-        return false
-    end
-    for _, need in ipairs(required) do
-        if not contains(capabilities, need) then
-            return false
-        end
-    end
-    return true
+-- Waiting claims look for what is due in turn, so many milliseconds apart: the more wait, the more seldom each.
+task.TURN = 10
+
+-- What the agent of an actor can do, sorted.
+function task.capabilities(actor)
+    return actor.session.capabilities or {}
 end
 
--- Of the first entries of every group of an index name, group, order, key whose group fits: the key of the lowest.
-function task.first_of(name, fits)
-    local from, to = under(name)
-    local best
-    while true do
-        local entry = scan(from, to, 1)[1]
-        if not entry then
-            return best and best[4]
+-- The place of the first word that is not among the capabilities, if any.
+function task.lacking(capabilities, words_required)
+    for at, word in ipairs(words_required) do
+        if not contains(capabilities, word) then
+            return at
         end
-        if fits(unwords(entry[2])) then
-            local lower = not best or before(entry[3], best[3])
-            if lower or (entry[3] == best[3] and before(entry[4], best[4])) then
-                best = entry
+    end
+end
+
+function task.covers(capabilities, required)
+    return task.lacking(capabilities, required) == nil
+end
+
+-- Where the combinations of nothing but these capabilities go on after one whose word number `at` is none of them.
+function task.leap(list, at, capabilities)
+    for last = at, 1, -1 do
+        for _, capability in ipairs(capabilities) do
+            if before(list[last], capability) then
+                list[last] = capability
+                return table.concat(list, '\31', 1, last)
             end
         end
-        from = name .. '\0' .. entry[2] .. '\1'
     end
 end
 
--- The longest-waiting claim that matches a task.
-function task.longest_waiting(record)
-    return task.first_of('want', function(tags, capabilities)
-        return task.matches(tags, capabilities, record.tags, record.requires)
-    end)
+-- The first ready task that carries any of the tags and requires nothing but the capabilities: key and record, to be
+-- changed. One seek a tag when nothing that is pending requires anything. Otherwise one more for each combination of these
+-- capabilities that is required, or begins one that is; what others could do costs nothing.
+function task.best(tags, capabilities)
+    local order, key
+    local left = SEEKS_PER_STEP
+    for _, tag in ipairs(#tags > 0 and tags or {''}) do
+        local from, to = under('ready', tag)
+        local entry = scan(from, to, 1)[1]
+        while entry do
+            local list = unwords(entry[3])
+            local at = task.lacking(capabilities, list)
+            local beyond = at and task.leap(list, at, capabilities)
+            if not at then
+                if not key or before(entry[4], order) or (entry[4] == order and before(entry[5], key)) then
+                    order, key = entry[4], entry[5]
+                end
+                if #capabilities > 0 and state.counts.demanding > 0 then
+                    beyond = entry[3] .. '\1'
+                end
+            end
+            entry = nil
+            if beyond then
+                if left == 0 then
+                    forbid('too_complex')
+                end
+                left = left - 1
+                entry = scan('ready\0' .. tag .. '\0' .. beyond, to, 1)[1]
+            end
+        end
+    end
+    if key then
+        return key, edit('task', key)
+    end
 end
 
 -- Gives a task to a session; changes the record, does not put it.
@@ -54,42 +81,163 @@ function task.take(record, session, agent, name, ticket)
     record.claimed_at = wall
     record.note = nil
     record.percent = nil
+    record.search = nil
 end
 
 function task.claimed(key, record)
     return {claimed = {key = key, attempt = record.attempt, token = record.token or 0}}
 end
 
--- Milliseconds until the next due item: an overdue claim may free a task that matches.
+-- The answer to a claim that waits. An overdue claim may free a task that matches.
 function task.queued(ticket, waiter)
-    local at = math.min(waiter.deadline or NEVER, state.next_due)
+    local at = math.max(state.next_due, now + state.counts.task_waiters * task.TURN)
+    at = math.min(at, waiter.deadline or NEVER)
     return {queued = {ticket = ticket, tick_in = at < NEVER and math.max(0, at - now) or nil}}
 end
 
--- Makes a task ready: the longest-waiting claim that matches gets it at once, else it waits in its queue.
-function task.ready(key, record)
-    record.status = 'pending'
-    while true do
-        local ticket = task.longest_waiting(record)
-        local waiter = ticket and get('task_ticket', ticket)
-        if not waiter then
-            break
+-- Gives a task to the acting session.
+function task.assign(actor, key, record, lease)
+    task.take(record, actor.id, actor.session.agent, actor.session.name, ticket_of(request))
+    lease = lease or record.lease
+    record.deadline = lease and now + lease
+    put('task', key, record)
+    return task.claimed(key, record)
+end
+
+-- Claims the best task that matches a wish {tags, lease, wait}, else waits for one.
+function task.next(actor, wish)
+    local capabilities = task.capabilities(actor)
+    local key, record = task.best(wish.tags, capabilities)
+    if key then
+        return task.assign(actor, key, record, wish.lease)
+    end
+    if wish.wait == 0 then
+        return {nothing = {pending = math.max(0, state.counts.pending)}}
+    end
+    local ticket = ticket_of(request)
+    local waiter = {
+        seq = next_seq(), session = actor.id, agent = actor.session.agent, name = actor.session.name, tags = wish.tags,
+        capabilities = capabilities, since = wall, lease = wish.lease, deadline = wish.wait and now + wish.wait,
+    }
+    put('task_ticket', ticket, waiter)
+    return task.queued(ticket, waiter)
+end
+
+-- The parts of the lines in which claims wait that match a task, each {seq, ticket, from, to} with the first claim in it;
+-- and where to go on when this step cannot look at all of them. A part are claims of agents that can do the same.
+function task.parts_of_lines(record, start)
+    local found = {}
+    local function look_at(tag)
+        -- Who waits in a line stands in its part of those who need not be able to do anything, too.
+        local from, to = under('want', tag, '')
+        if #record.requires > 0 then
+            from = to
+            to = 'want\0' .. tag .. '\1'
         end
-        local session = get('session', waiter.session)
-        if session and is_live(waiter.session, session) then
-            task.take(record, waiter.session, waiter.agent, waiter.name, ticket)
+        if before(from, start) then
+            from = start
+        end
+        while before(from, to) do
+            if seeks == 0 then
+                return from
+            end
+            seeks = seeks - 1
+            local first = scan(from, to, 1)[1]
+            if not first then
+                return
+            end
+            local part_from, part_to = under('want', tag, first[3])
+            from = part_to
+            if task.covers(unwords(first[3]), record.requires) then
+                found[#found + 1] = {seq = first[4], ticket = first[5], from = part_from, to = part_to}
+            end
+        end
+    end
+    local reached = look_at('')
+    for _, tag in ipairs(record.tags) do
+        reached = reached or look_at(tag)
+    end
+    return found, reached
+end
+
+-- Takes the part with the longest-waiting claim out of the list.
+function task.oldest_of(found)
+    local best
+    for at, part in ipairs(found) do
+        local other = found[best]
+        if not other or before(part.seq, other.seq) or (part.seq == other.seq and before(part.ticket, other.ticket)) then
+            best = at
+        end
+    end
+    return best and table.remove(found, best)
+end
+
+-- A waiting claim, to be changed, if its session lives.
+function task.live_waiter(ticket)
+    local waiter = edit('task_ticket', ticket)
+    local session = waiter and get('session', waiter.session)
+    return session and is_live(waiter.session, session) and waiter
+end
+
+-- Offers a task to the longest-waiting claim that matches. Returns where to go on when this step cannot look at all.
+function task.offer(key, record, start)
+    local found, reached = task.parts_of_lines(record, start)
+    local part = task.oldest_of(found)
+    while part do
+        local waiter = task.live_waiter(part.ticket)
+        if waiter then
+            task.take(record, waiter.session, waiter.agent, waiter.name, part.ticket)
             record.offer = now + OFFER
             waiter.offered = key
-            put('task_ticket', ticket, waiter)
-            wake(ticket)
-            break
+            put('task_ticket', part.ticket, waiter)
+            wake(part.ticket)
+            return nil
         end
-        delete('task_ticket', ticket)
+        if turns == 0 then
+            return start
+        end
+        turns = turns - 1
+        task.drop_ticket(part.ticket)
+        local first = scan(part.from, part.to, 1)[1]
+        if first then
+            part.seq, part.ticket = first[4], first[5]
+            found[#found + 1] = part
+        end
+        part = task.oldest_of(found)
+    end
+    return reached
+end
+
+-- Hands a pending task over, from where an earlier step has left off.
+function task.hand_over(key, record)
+    local start = record.search or ''
+    record.search = nil
+    if state.counts.task_waiters > 0 then
+        record.search = task.offer(key, record, start)
     end
     put('task', key, record)
 end
 
--- Takes a claim out of the line.
+-- Makes a task ready: the longest-waiting claim that matches gets it at once, else it waits in its queues.
+function task.ready(key, record)
+    record.status = 'pending'
+    record.search = nil
+    task.hand_over(key, record)
+end
+
+-- A claim has not taken up its task in time. It stands in no line until it asks again, and then at the end: a waiter that
+-- sleeps keeps no task from others.
+function task.miss(ticket)
+    local waiter = edit('task_ticket', ticket)
+    if waiter then
+        waiter.offered = nil
+        waiter.away = true
+        waiter.seq = next_seq()
+        put('task_ticket', ticket, waiter)
+    end
+end
+
+-- Takes a claim out of its lines.
 function task.drop_ticket(key)
     delete('task_ticket', key)
 end
@@ -100,29 +248,13 @@ function task.give_up(key)
     task.drop_ticket(key)
 end
 
--- Puts a claim that did not take up its task in time to the end of the line, so that others come first.
-function task.line_up_again(key)
-    local waiter = get('task_ticket', key)
+-- Lets a claim whose offer was called off ask again; it keeps its place in the line.
+function task.wait_on(ticket)
+    local waiter = edit('task_ticket', ticket)
     if waiter then
         waiter.offered = nil
-        waiter.seq = next_seq()
-        put('task_ticket', key, waiter)
-    end
-end
-
--- Goes on with a claim whose offer was called off: it gets a ready task that matches, else it keeps its place in the line.
-function task.wait_on(key)
-    local waiter = edit('task_ticket', key)
-    if not waiter then
-        return
-    end
-    waiter.offered = nil
-    put('task_ticket', key, waiter)
-    local best = task.first_of('ready', function(carried, required)
-        return task.matches(waiter.tags, waiter.capabilities, carried, required)
-    end)
-    local record = best and edit('task', best)
-    if record then
-        task.ready(best, record)
+        waiter.away = true
+        put('task_ticket', ticket, waiter)
+        wake(ticket)
     end
 end

@@ -12,25 +12,29 @@ local function begin()
             fenced = {epoch = tonumber(epoch or '0'), instance = instance or '', closed = closed == '1'},
         })
     end
-    local fields = {'state', 'ring/' .. ring_key(request)}
+    local slot = ring_key(request)
+    local known, ring, client, beat
     if ACTOR == 'session' then
-        fields[3] = 'pulse/' .. ACTOR_NAME
+        known, ring, client, beat =
+            unpack(ask('HMGET', HOT, 'state', 'ring/' .. slot, 'client/' .. CLIENT, 'pulse/' .. ACTOR_NAME))
+    else
+        known, ring, client = unpack(ask('HMGET', HOT, 'state', 'ring/' .. slot, 'client/' .. CLIENT))
     end
-    local hot = ask('HMGET', HOT, unpack(fields))
     if frozen then
         wall = tonumber(frozen)
     else
         local time = redis.call('TIME')
         wall = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
     end
-    state = hot[1] and unpack_record(hot[1], HOT) or first_state()
+    state = known and unpack_state(known) or first_state()
     pause = state.clock.now
     state.clock = move_clock(state.clock)
     now = state.clock.now
     pause = now - pause
-    note('ring', ring_key(request), hot[2])
+    note('ring', slot, ring)
+    note('client', CLIENT, client)
     if ACTOR == 'session' then
-        note('pulse', ACTOR_NAME, hot[3])
+        note('pulse', ACTOR_NAME, beat)
     end
 end
 
@@ -53,7 +57,7 @@ end
 local function remember(answer)
     put('ring', ring_key(request), {request = request, digest = DIGEST, answer = answer})
     local client = get('client', CLIENT)
-    if (client and client.expires or 0) < now + REPLAY_TTL then
+    if not client or client.expires < now + REPLAY_TTL then
         put('client', CLIENT, {expires = now + 2 * REPLAY_TTL})
     end
 end
@@ -77,36 +81,25 @@ local function move_hints()
     state.next_calendar = moved('cal', state.next_calendar, wall)
 end
 
--- The touched records that differ from what is stored, in the order in which events list them.
-local function changes()
-    local list = {}
-    for _, slot in pairs(touched) do
-        if slot.dirty and not same(slot.before, slot.after) then
-            list[#list + 1] = slot
+-- Whether a record other than a pulse was put or deleted.
+local function has_changed()
+    for _, slot in ipairs(dirty) do
+        if slot.kind ~= 'pulse' and (slot.before or slot.after) then
+            return true
         end
     end
-    table.sort(list, function(a, b)
-        if a.kind ~= b.kind then
-            return TABLES[a.kind] < TABLES[b.kind]
-        end
-        return before(a.key, b.key)
-    end)
-    return list
+    return false
 end
 
-local function only_pulses(list)
-    for _, slot in ipairs(list) do
-        if slot.kind ~= 'pulse' then
-            return false
-        end
-    end
-    return true
-end
-
--- Calls a command that takes any number of arguments, in bounded portions.
+-- Calls a command that takes any number of arguments, in bounded portions; pairs stay together, because CHUNK is even.
 local function call_many(command, key, arguments)
     for from = 1, #arguments, CHUNK do
-        redis.call(command, key, unpack(arguments, from, math.min(from + CHUNK - 1, #arguments)))
+        local to = math.min(from + CHUNK - 1, #arguments)
+        if key then
+            redis.call(command, key, unpack(arguments, from, to))
+        else
+            redis.call(command, unpack(arguments, from, to))
+        end
     end
 end
 
@@ -115,10 +108,7 @@ local function append_event(images)
     if ACTOR ~= 'system' then
         actor = {[ACTOR] = ACTOR_NAME}
     end
-    local event = cmsgpack.pack({
-        csn = state.csn, at = wall, client = CLIENT, request = request, actor = actor, verb = VERB, wakes = wakes,
-        images = images,
-    })
+    local event = cmsgpack.pack({state.csn, wall, CLIENT, request, actor, VERB, wakes, images})
     ask('XADD', EVENTS, text(state.csn) .. '-0', 'e', event)
     if state.csn % TRIM_EVERY == 0 and state.csn > EVENT_WINDOW then
         redis.call('XTRIM', EVENTS, 'MINID', '~', text(state.csn - EVENT_WINDOW) .. '-0')
@@ -140,7 +130,7 @@ end
 -- Writes everything and returns the packed answer: the reply, or the refusal of a request that was asked again. Appends
 -- an event when a record other than a pulse has changed, or the request was asked again.
 local function commit(reply, refusal)
-    local changed = AGAIN == '1' or not only_pulses(changes())
+    local changed = AGAIN == '1' or has_changed()
     if changed then
         state.csn = state.csn + 1
     end
@@ -149,21 +139,25 @@ local function commit(reply, refusal)
         remember(answer)
     end
     move_hints()
-    local images, hot, gone = {}, {'state', cmsgpack.pack(state)}, {}
-    local list = changes()
-    for _, slot in ipairs(list) do
-        slot.bytes = slot.after and cmsgpack.pack(slot.after) or ''
-        if slot.kind ~= 'pulse' then
-            images[#images + 1] = {table = slot.kind, key = slot.key, record = slot.bytes}
+    local images, hot, cold, hot_gone, cold_gone = {}, {'state', pack_state()}, {}, {}, {}
+    for _, slot in ipairs(dirty) do
+        local kind, key, record = slot.kind, slot.key, slot.after
+        local is_hot, bytes = HOT_TABLES[kind], ''
+        if record and is_hot then
+            bytes = cmsgpack.pack(is_hot.fields(record))
+            hot[#hot + 1] = kind .. '/' .. key
+            hot[#hot + 1] = bytes
+        elseif record then
+            bytes = cmsgpack.pack(record)
+            cold[#cold + 1] = stored(kind, key)
+            cold[#cold + 1] = bytes
+        elseif slot.before and is_hot then
+            hot_gone[#hot_gone + 1] = kind .. '/' .. key
+        elseif slot.before then
+            cold_gone[#cold_gone + 1] = stored(kind, key)
         end
-        if HOT_TABLES[slot.kind] then
-            local field = slot.kind .. '/' .. slot.key
-            if slot.after then
-                hot[#hot + 1] = field
-                hot[#hot + 1] = slot.bytes
-            else
-                gone[#gone + 1] = field
-            end
+        if kind ~= 'pulse' and (record or slot.before) then
+            images[#images + 1] = {kind, key, bytes}
         end
     end
     local entered, removed = {}, {}
@@ -178,31 +172,23 @@ local function commit(reply, refusal)
     if not index_is_sound and #entered + #removed > 0 then
         ask('ZCARD', INDEX)
     end
-    -- From here on everything is written. The event comes first: it is the only write that can still be refused.
-    if changed then
-        append_event(images)
-    end
-    for _, slot in ipairs(list) do
-        if not HOT_TABLES[slot.kind] then
-            if slot.after then
-                redis.call('SET', stored(slot.kind, slot.key), slot.bytes)
-            else
-                redis.call('DEL', stored(slot.kind, slot.key))
-            end
-        end
-    end
     if changed then
         for at = FIRST_BLOB, #ARGUMENTS - 1, 2 do
-            redis.call('SET', stored('blob', ARGUMENTS[at]), ARGUMENTS[at + 1])
+            cold[#cold + 1] = stored('blob', ARGUMENTS[at])
+            cold[#cold + 1] = ARGUMENTS[at + 1]
         end
+        -- From here on everything is written. The event comes first: it is the only write that can still be refused.
+        append_event(images)
     end
     for _, name in ipairs(gone_blobs) do
-        redis.call('DEL', stored('blob', name))
+        cold_gone[#cold_gone + 1] = stored('blob', name)
     end
+    call_many('MSET', nil, cold)
+    call_many('DEL', nil, cold_gone)
     call_many('ZADD', INDEX, entered)
     call_many('ZREM', INDEX, removed)
     call_many('HSET', HOT, hot)
-    call_many('HDEL', HOT, gone)
+    call_many('HDEL', HOT, hot_gone)
     publish()
     return answer
 end

@@ -44,7 +44,7 @@ end
 
 -- The grant, if the acting session holds it.
 function lock.owned(actor, token)
-    local grant = get('lock', text(token))
+    local grant = edit('lock', text(token))
     if not grant or grant.session ~= actor.id then
         refuse({stale = {noun = 'lock', id = text(token), owner = grant and grant.name}})
     end
@@ -59,7 +59,7 @@ function lock.spots(path)
         return {{path = path}}
     end
     local subtree = string.sub(path, -1) == '/'
-    if not subtree and (state.counts.subtrees or 0) == 0 then
+    if not subtree and state.counts.subtrees == 0 then
         return {{path = path}} -- There are none above it.
     end
     local file = subtree and string.sub(path, 1, -2) or path
@@ -209,6 +209,7 @@ function lock.offer(key, waiter)
         mode = waiter.mode, paths = waiter.paths, since = wall, ticket = key, intent = waiter.intent,
         offer = now + OFFER,
     })
+    waiter = copy(waiter)
     waiter.offered = token
     put('lock_ticket', key, waiter)
     wake(key)
@@ -386,7 +387,7 @@ function lock.overdue(key)
         return
     end
     lock.drop_grant(key)
-    local waiter = grant.offer and get('lock_ticket', grant.ticket)
+    local waiter = grant.offer and edit('lock_ticket', grant.ticket)
     if not waiter then
         return
     end

@@ -21,7 +21,10 @@ local REPLAY_WINDOW = 256
 local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
+local LINKS_PER_STEP = 32
 local SEAL_RUN = 256
+local SEEKS_PER_STEP = 1024
+local AUDIENCE = 32
 local LOCK_EDGES = 4096
 local LOCK_ENTRIES = 65536
 local SHORT_ID = 8
@@ -38,23 +41,53 @@ local HASH_DIGITS = 64
 local TOKEN_SEQUENCES = 68719476736
 local TOKEN_EPOCHS = 131072
 
--- Tables in the order in which events list them, and those that live in the hot hash.
-local TABLES = {
-    agent = 1, session = 2, pulse = 3, lock = 4, lock_ticket = 5, handover = 6, task = 7, task_ticket = 8, setback = 9,
-    dependency = 10, link = 11, announcement = 12, thread = 13, message = 14, approval = 15, audit = 16, seal = 17,
-    key = 18, client = 19, ring = 20,
+-- The tables that live in the hot hash: between a record and the array of its fields.
+local HOT_TABLES = {
+    pulse = {
+        record = function(beat, progress)
+            return {beat = beat, progress = progress}
+        end,
+        fields = function(record)
+            return {record.beat, record.progress}
+        end,
+    },
+    client = {
+        record = function(expires)
+            return {expires = expires}
+        end,
+        fields = function(record)
+            return {record.expires}
+        end,
+    },
+    ring = {
+        record = function(of_request, digest, answer)
+            return {request = of_request, digest = digest, answer = answer}
+        end,
+        fields = function(record)
+            return {record.request, record.digest, record.answer}
+        end,
+    },
 }
-local HOT_TABLES = {pulse = true, ring = true}
 
 local request, state, now, wall, pause
-local touched, delta, wakes, settled
+-- Records that were looked at, by table and key, and in order those that were put or deleted.
+local touched, dirty
 -- Names of blobs of records that this step deletes.
 local gone_blobs
+-- Index entries, with how often they were added less how often they were removed.
+local delta
+local wakes, settled
 local index_is_sound, known_crowd
--- Lock paths that have become free and whose waiters are still to be looked at, and how many this step may look at.
-local freed, turns
+-- Lock paths that have become free and whose waiters are still to be looked at, how many waiters this step may look at,
+-- and how many seeks it may make for tasks that have become ready.
+local freed, turns, seeks
 -- Dependencies of tasks that this step may still link or change for work that may be put off.
 local links
+
+-- Unpacked sessions by their bytes, which every step of theirs reads; at most so many. They outlive a call, because the library
+-- lives as long as the server; the bytes say that they still hold.
+local sessions, sessions_left = {}, 0
+local SESSIONS = 256
 
 -- What a table's records derive: entries(key, record, enter) and count(record, counts, sign). Filled by the rules.
 local derive = {}
@@ -75,11 +108,9 @@ end
 -- Forgets what this call has read and changed so far.
 local function reset()
     state, now, wall = nil, nil, nil
-    touched, delta, wakes, settled = {}, {}, {}, 0
-    gone_blobs = {}
-    index_is_sound = false
-    freed, turns, links = {}, WORK_PER_STEP, WORK_PER_STEP
-    known_crowd = nil
+    touched, dirty, gone_blobs, delta, wakes, settled = {}, {}, {}, {}, {}, 0
+    freed, turns, seeks, links = {}, WORK_PER_STEP, SEEKS_PER_STEP, LINKS_PER_STEP
+    index_is_sound, known_crowd = false, nil
 end
 
 -- A number as text. Lua itself prints 14 digits only.
@@ -114,7 +145,7 @@ local function copy(record)
     return twin
 end
 
--- Whether two values are equal in all their parts. Packed bytes cannot tell: the order of fields in them is free.
+-- Whether two values are equal in all their parts.
 local function same(a, b)
     if type(a) ~= 'table' or type(b) ~= 'table' then
         return a == b
@@ -176,23 +207,49 @@ local function stored(kind, key)
     return ROOT .. ':' .. kind .. ':' .. key
 end
 
-local function slot_of(kind, key)
-    return kind .. '\0' .. key
+local function unpack_session(bytes, key)
+    local session = sessions[bytes]
+    if not session then
+        session = unpack_record(bytes, stored('session', key))
+        if sessions_left == 0 then
+            sessions, sessions_left = {}, SESSIONS
+        end
+        sessions[bytes] = session
+        sessions_left = sessions_left - 1
+    end
+    return session
 end
 
 -- Notes a record as it is stored; `bytes` false: there is none.
 local function note(kind, key, bytes)
     local record = nil
     if bytes then
-        record = unpack_record(bytes, stored(kind, key))
+        local hot = HOT_TABLES[kind]
+        if hot then
+            record = hot.record(unpack(unpack_record(bytes, HOT)))
+        elseif kind == 'session' then
+            record = unpack_session(bytes, key)
+        else
+            record = unpack_record(bytes, stored(kind, key))
+        end
     end
     local slot = {kind = kind, key = key, before = record, after = record, dirty = false}
-    touched[slot_of(kind, key)] = slot
+    local of_kind = touched[kind]
+    if not of_kind then
+        of_kind = {}
+        touched[kind] = of_kind
+    end
+    of_kind[key] = slot
     return slot
 end
 
+local function noted(kind, key)
+    local of_kind = touched[kind]
+    return of_kind and of_kind[key]
+end
+
 local function touch(kind, key)
-    local slot = touched[slot_of(kind, key)]
+    local slot = noted(kind, key)
     if slot then
         return slot
     end
@@ -202,32 +259,64 @@ local function touch(kind, key)
     return note(kind, key, ask('GET', stored(kind, key)))
 end
 
--- A record as it stands with the changes of this step; a copy, so that only put changes it.
+-- A record as it stands with the changes of this step, to be read only.
 local function get(kind, key)
+    return touch(kind, key).after
+end
+
+-- A copy of a record, to be changed and put. Once put it is read only.
+local function edit(kind, key)
     return copy(touch(kind, key).after)
 end
 
--- A record to be changed and put back. What get returns is only read.
-local edit = get
+-- An index entry of two to seven parts, spelled out: a list of any length would cost twice the time.
+local function join(a, b, c, d, e, f, g)
+    if g then
+        return a .. '\0' .. b .. '\0' .. c .. '\0' .. d .. '\0' .. e .. '\0' .. f .. '\0' .. g
+    elseif f then
+        return a .. '\0' .. b .. '\0' .. c .. '\0' .. d .. '\0' .. e .. '\0' .. f
+    elseif e then
+        return a .. '\0' .. b .. '\0' .. c .. '\0' .. d .. '\0' .. e
+    elseif d then
+        return a .. '\0' .. b .. '\0' .. c .. '\0' .. d
+    elseif c then
+        return a .. '\0' .. b .. '\0' .. c
+    end
+    return a .. '\0' .. b
+end
+
+local function enter_entry(...)
+    local entry = join(...)
+    delta[entry] = (delta[entry] or 0) + 1
+end
+
+local function remove_entry(...)
+    local entry = join(...)
+    delta[entry] = (delta[entry] or 0) - 1
+end
 
 local function change(slot, record)
-    local function account(side, sign)
-        local rule = derive[slot.kind]
-        if not side or not rule then
-            return
-        end
-        rule.entries(slot.key, side, function(...)
-            local entry = table.concat({...}, '\0')
-            delta[entry] = (delta[entry] or 0) + sign
-        end)
+    if record and record == slot.after then
+        fail('a stored record was changed in place', slot.kind)
+    end
+    local rule, old = derive[slot.kind], slot.after
+    if rule and old then
+        rule.entries(slot.key, old, remove_entry)
         if rule.count then
-            rule.count(side, state.counts, sign)
+            rule.count(old, state.counts, -1)
         end
     end
-    account(slot.after, -1)
-    account(record, 1)
-    slot.after = copy(record)
-    slot.dirty = true
+    if rule and record then
+        rule.entries(slot.key, record, enter_entry)
+        if rule.count then
+            rule.count(record, state.counts, 1)
+        end
+    end
+    slot.after = record
+    if not slot.dirty then
+        slot.dirty = true
+        dirty[#dirty + 1] = slot
+    end
 end
 
 local function put(kind, key, record)
@@ -236,7 +325,7 @@ end
 
 -- Puts a record whose key was made in this step, which needs no look at the store.
 local function insert(kind, key, record)
-    change(touched[slot_of(kind, key)] or note(kind, key, false), record)
+    change(noted(kind, key) or note(kind, key, false), record)
 end
 
 local function delete(kind, key)
@@ -250,21 +339,19 @@ end
 
 -- The range of all entries that begin with these parts and have at least one part more.
 local function under(...)
-    local prefix = table.concat({...}, '\0')
+    local prefix = select('#', ...) == 1 and ... or join(...)
     return prefix .. '\0', prefix .. '\1'
 end
 
 local function parts(entry)
-    local list, from = {}, 1
-    while true do
-        local at = string.find(entry, '\0', from, true)
-        if not at then
-            list[#list + 1] = string.sub(entry, from)
-            return list
-        end
+    local list, from, at = {}, 1, string.find(entry, '\0', 1, true)
+    while at do
         list[#list + 1] = string.sub(entry, from, at - 1)
         from = at + 1
+        at = string.find(entry, '\0', from, true)
     end
+    list[#list + 1] = string.sub(entry, from)
+    return list
 end
 
 -- Index entries from `from` on and before `to`, in order, as they stand with the changes of this step; each as its parts.
@@ -273,8 +360,10 @@ local function scan(from, to, limit)
         return {}
     end
     local added, removed = {}, 0
+    local index = string.match(from, '^%Z*')
     for entry, sign in pairs(delta) do
-        if sign ~= 0 and not before(entry, from) and before(entry, to) then
+        local near = sign ~= 0 and string.sub(entry, 1, #index) == index
+        if near and not before(entry, from) and before(entry, to) then
             if sign > 0 then
                 added[#added + 1] = entry
             else
@@ -284,13 +373,15 @@ local function scan(from, to, limit)
     end
     local found = ask('ZRANGEBYLEX', INDEX, '[' .. from, '(' .. to, 'LIMIT', 0, limit + removed)
     index_is_sound = true
-    local entries = added
+    local entries, is_sorted = added, #added == 0
     for _, entry in ipairs(found) do
         if (delta[entry] or 0) == 0 then
             entries[#entries + 1] = entry
         end
     end
-    table.sort(entries, before)
+    if not is_sorted then
+        table.sort(entries, before)
+    end
     local list = {}
     for i = 1, math.min(limit, #entries) do
         list[i] = parts(entries[i])
@@ -300,12 +391,8 @@ end
 
 -- Records a sign of life.
 local function pulse(session, progress)
-    local record = get('pulse', session) or {beat = now, progress = now}
-    record.beat = now
-    if progress then
-        record.progress = now
-    end
-    put('pulse', session, record)
+    local last = get('pulse', session)
+    put('pulse', session, {beat = now, progress = not progress and last and last.progress or now})
 end
 
 local function last_beat(id)
@@ -315,8 +402,7 @@ end
 
 -- Whether a process has missed its time since the last time that all were spared.
 local function has_fallen_silent(beat, session)
-    local fresh = not state.spared or beat >= state.spared
-    return session.kind == 'process' and fresh and beat + session.ttl <= now
+    return session.kind == 'process' and beat >= state.spared and beat + session.ttl <= now
 end
 
 -- Whether more than half of the live sessions have fallen silent, or as many as a step may look at.
@@ -343,7 +429,7 @@ local function lives_until(id, session)
     local until_then = beat + session.ttl
     if session.kind == 'process' then
         -- Who lives by calls sends no heartbeats that could have been lost.
-        until_then = math.max(beat, state.spared or 0) + session.ttl
+        until_then = math.max(beat, state.spared) + session.ttl
     end
     if until_then <= now and has_fallen_silent(beat, session) then
         -- The store was away for so long that one who beats three times in its time to live could not.
@@ -377,7 +463,7 @@ local function live_actor()
     return {id = ACTOR_NAME, session = session}
 end
 
--- The acting session. It must be live; being here is its sign of life and its progress.
+-- The acting session, to be read. It must be live; being here is its sign of life and its progress.
 local function acting()
     local actor = live_actor()
     pulse(actor.id, true)
@@ -394,27 +480,18 @@ local function principal()
     return 'system'
 end
 
-local function agent_of(actor)
-    local key = actor.session.agent
-    local record = get('agent', key)
-    if not record then
-        refuse({not_found = {noun = 'agent', id = key}})
-    end
-    return record
-end
-
 local function digits(typed)
     return string.lower((string.gsub(typed, '-', '')))
 end
 
--- The key and record whose id begins with what was typed, when it is at least a short id long; else nothing.
+-- The key and record, to be changed, whose id begins with what was typed, when it is at least a short id long; else nothing.
 local function find(kind, typed)
     typed = digits(typed)
     for length = SHORT_ID, math.min(#typed, 2 * SHORT_ID) do
         local key = string.sub(typed, 1, length)
         local record = get(kind, key)
         if record and string.sub(record.id, 1, #typed) == typed then
-            return key, record
+            return key, copy(record)
         end
     end
 end
@@ -477,46 +554,24 @@ local function wall_at(lease)
     return math.max(0, state.clock.wall + lease - state.clock.now)
 end
 
--- Due entries up to now, at most `limit`, as {table, key}.
+-- What is to be settled, at most `limit`, as {table, key}: due entries up to now, then work that is left over.
 local function due(limit)
     local items = {}
-    local function take(index, up_to)
-        for _, entry in ipairs(scan(index .. '\0', index .. '\0' .. pad(up_to + 1), limit - #items)) do
-            if #entry == 4 and TABLES[entry[3]] then
+    local function take(from, to)
+        for _, entry in ipairs(scan(from, to, limit - #items)) do
+            if #entry == 4 then
                 items[#items + 1] = {entry[3], entry[4]}
             end
         end
     end
     if state.next_due <= now then
-        take('due', now)
+        take('due\0', 'due\0' .. pad(now + 1))
     end
     if state.next_calendar <= wall then
-        take('cal', wall)
+        take('cal\0', 'cal\0' .. pad(wall + 1))
+    end
+    if state.counts.work > 0 then
+        take(under('work'))
     end
     return items
-end
-
--- Moves the lease clock to a new reading; it never goes back. See src/time.rs.
-local function move_clock(clock)
-    local boot = tonumber(BOOT_MS)
-    local passed
-    if clock.boot_id == BOOT_ID then
-        passed = math.max(0, boot - clock.boot)
-        boot = math.max(boot, clock.boot)
-    else
-        passed = math.min(WALL_STEP_LIMIT, math.max(0, wall - clock.wall))
-    end
-    return {now = clock.now + passed, wall = wall, boot_id = BOOT_ID, boot = boot}
-end
-
-local function first_state()
-    return {
-        csn = 0, token = 0, seq = 0, audit = 0, sealed = 0, next_due = NEVER, next_calendar = NEVER,
-        clock = {now = 0, wall = 0, boot_id = '', boot = 0},
-        counts = {
-            blocked = 0, scheduled = 0, pending = 0, claimed = 0, in_progress = 0, completed = 0, failed = 0,
-            cancelled = 0, dead = 0, sessions = 0, locks = 0, lock_waiters = 0, subtrees = 0, task_waiters = 0, threads = 0,
-            approvals = 0, resolved = 0, decided = 0, ended = 0,
-        },
-    }
 end

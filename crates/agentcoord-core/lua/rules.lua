@@ -12,7 +12,8 @@ local PASS_ON = {
 }
 
 -- Passes on at most a step's worth of an ended session's holdings.
-function agent.settle(key, session)
+function agent.settle(key)
+    local session = edit('session', key)
     local from, to = under('own', key)
     local holdings = scan(from, to, WORK_PER_STEP)
     for _, entry in ipairs(holdings) do
@@ -29,7 +30,8 @@ function agent.settle(key, session)
     return #holdings
 end
 
-function agent.finish(key, session, reason)
+function agent.finish(key, reason)
+    local session = edit('session', key)
     session.ended_at = wall
     session.reason = reason
     session.settling = true
@@ -37,21 +39,21 @@ function agent.finish(key, session, reason)
 end
 
 -- Ends a session. From here on everything that names it is void; its holdings are passed on in bounded steps.
-function agent.close(key, session, reason)
-    agent.finish(key, session, reason)
-    return agent.settle(key, session)
+function agent.close(key, reason)
+    agent.finish(key, reason)
+    return agent.settle(key)
 end
 
 local WHY_EXPIRED = {process = 'no heartbeat', shell = 'no call for its time to live'}
 
 -- A session's time to look at its pulse has come: it has moved on, or it has expired, or it is still being settled.
 function agent.look_at(key)
-    local session = get('session', key)
+    local session = edit('session', key)
     if not session then
         return
     end
     if session.ended_at then
-        agent.settle(key, session)
+        agent.settle(key)
         return
     end
     local expires = lives_until(key, session)
@@ -59,18 +61,8 @@ function agent.look_at(key)
         session.due = expires
         put('session', key, session)
     else
-        agent.close(key, session, WHY_EXPIRED[session.kind])
+        agent.close(key, WHY_EXPIRED[session.kind])
     end
-end
-
--- The board, as in src/machine/board.rs
-
-local board = {}
-
--- Appends a message; changes the thread's record, does not put it.
-function board.append(key, thread, id, author)
-    thread.count = thread.count + 1
-    put('message', key .. '/' .. text(thread.count), {id = id, author = author, posted_at = wall})
 end
 
 -- Audit, as in src/machine/audit.rs
@@ -89,7 +81,12 @@ end
 local approval = {}
 
 function approval.answer(key, record)
-    return {key = key, status = record.status, duplicate = false, consumed = false}
+    return {key = key, status = record.status, duplicate = false}
+end
+
+-- Whether two names, or two principals, are those of one person or agent: letter case is no difference between them.
+function approval.same_name(one, other)
+    return string.lower(one) == string.lower(other)
 end
 
 function approval.is_overdue(record)
@@ -113,7 +110,7 @@ end
 
 -- Nobody decided in time.
 function approval.expire(key)
-    local record = get('approval', key)
+    local record = edit('approval', key)
     if record then
         approval.decide(key, record, 'expired')
         put('approval', key, record)

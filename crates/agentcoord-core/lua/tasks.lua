@@ -73,23 +73,32 @@ function task.changed(key, status)
     return {key = key, status = status}
 end
 
+-- The answer to whoever has finished with a task, with the claim of the next one when that is asked for.
+function task.finished(key, status, wish)
+    return {key = key, status = status, next = wish and task.next(acting(), wish)}
+end
+
 -- An attempt that did not count.
 function task.uncount(record)
     record.attempt = math.max(0, record.attempt - 1)
 end
 
--- The time of a task has come: of a claim's deadline or offer to pass, or of a scheduled one to begin.
+-- The time of a task has come: of a claim's deadline or offer to pass, of a scheduled one to begin, or of one that has not
+-- been shown to all waiting claims to go on.
 function task.overdue(key)
-    local record = get('task', key)
+    local record = edit('task', key)
     if not record then
         return
     end
+    if record.search then
+        return task.hand_over(key, record)
+    end
     if record.status == 'scheduled' then
-        task.enqueue(key, edit('task', key))
+        task.enqueue(key, record)
         return
     end
     if record.offer and record.ticket then
-        task.line_up_again(record.ticket)
+        task.miss(record.ticket)
     end
     task.crash(key, 'its lease ended')
 end

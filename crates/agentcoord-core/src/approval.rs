@@ -7,7 +7,7 @@ use crate::check;
 use crate::error::{Error, Result};
 use crate::ids::{Id, IdPrefix};
 use crate::limits;
-use crate::op::{Blob, Op, Verb};
+use crate::op::{Blob, Op, Verb, sha256};
 use crate::time::WallMs;
 
 /// The state of an approval. The last four are final and distinct: a time-out is never a person's refusal.
@@ -68,11 +68,13 @@ pub struct RequestApproval {
     pub rejections: u32,
     /// Names of the people who may vote; empty: anybody.
     pub eligible: Vec<String>,
+    /// Whether every vote must carry a signature.
+    pub signed: bool,
     /// Until when, in milliseconds from now.
     pub expires_in: u64,
     /// User-level idempotency key, to attach to the same approval again.
     pub key: Option<String>,
-    /// SHA-256 over the exact action; a changed action has another digest. See [`RequestApproval::seal`].
+    /// What is approved, as a digest; see [`RequestApproval::seal`].
     pub digest: String,
     /// Whether a payload is stored beside it.
     pub has_payload: bool,
@@ -97,6 +99,7 @@ impl RequestApproval {
             quorum: 1,
             rejections: 1,
             eligible: Vec::new(),
+            signed: false,
             expires_in: limits::APPROVAL_EXPIRY,
             key: None,
             digest: String::new(),
@@ -107,20 +110,45 @@ impl RequestApproval {
         }
     }
 
-    /// Fills the digest over type, description, payload and diff (each with its length before it).
+    /// Fills the digest: see [`digest`].
     #[must_use]
     pub fn seal(mut self) -> Self {
         self.has_payload = self.payload.is_some();
         self.has_diff = self.diff.is_some();
-        let mut action = Vec::new();
-        for part in [Some(&self.action_type), Some(&self.description), self.payload.as_ref(), self.diff.as_ref()] {
-            let length = part.map_or(u64::MAX, |p| p.len() as u64);
-            action.extend_from_slice(&length.to_be_bytes());
-            action.extend_from_slice(part.map_or(b"", |p| p.as_bytes()));
-        }
-        self.digest = crate::op::sha256(&action);
+        let policy = (self.quorum, self.rejections, self.eligible.as_slice());
+        let (payload, diff) = (self.payload.as_deref(), self.diff.as_deref());
+        self.digest = digest((&self.action_type, &self.description), payload, diff, policy);
         self
     }
+}
+
+/// The SHA-256 of an action and of who decides about it: a change to either is another approval.
+///
+/// `action` is type and description, `policy` is quorum, rejections and eligible people. Each text goes in with its
+/// length before it, as eight bytes, and one that is absent as eight bytes of ones.
+#[must_use]
+pub fn digest(
+    action: (&str, &str),
+    payload: Option<&str>,
+    diff: Option<&str>,
+    policy: (u32, u32, &[String]),
+) -> String {
+    let (quorum, rejections, eligible) = policy;
+    let mut bytes = Vec::new();
+    for part in [Some(action.0), Some(action.1), payload, diff] {
+        push(&mut bytes, part);
+    }
+    bytes.extend_from_slice(&quorum.to_be_bytes());
+    bytes.extend_from_slice(&rejections.to_be_bytes());
+    for name in eligible {
+        push(&mut bytes, Some(name));
+    }
+    sha256(&bytes)
+}
+
+fn push(bytes: &mut Vec<u8>, text: Option<&str>) {
+    bytes.extend_from_slice(&text.map_or(u64::MAX, |t| t.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
 }
 
 impl Verb for RequestApproval {
@@ -132,7 +160,11 @@ impl Verb for RequestApproval {
         check::line("description", &self.description, limits::NOTE_BYTES)?;
         check::range("quorum", self.quorum.into(), 1, limits::VOTERS as u64)?;
         check::range("rejections", self.rejections.into(), 1, limits::VOTERS as u64)?;
-        check::names("eligible", &self.eligible, limits::VOTERS)?;
+        if self.eligible.len() > limits::VOTERS {
+            let given = format!("{} of them", self.eligible.len());
+            return Err(Error::invalid("eligible", given, format!("at most {}", limits::VOTERS)));
+        }
+        self.eligible.iter().try_for_each(|name| check::person("eligible", name))?;
         if !self.eligible.is_empty() && (self.quorum as usize) > self.eligible.len() {
             return Err(Error::invalid("quorum", self.quorum.to_string(), "at most the number of eligible people"));
         }
@@ -156,7 +188,7 @@ impl Verb for RequestApproval {
     }
 }
 
-/// The outcome of a request, vote, cancel or consume.
+/// The outcome of a request, vote or cancel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalRef {
     /// The approval's short id.
@@ -165,8 +197,25 @@ pub struct ApprovalRef {
     pub status: ApprovalStatus,
     /// True when the idempotency key named an approval that exists already.
     pub duplicate: bool,
+}
+
+/// The verdict, with the votes as they were counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumed {
+    /// The approval's short id.
+    pub key: String,
+    /// Its state now.
+    pub status: ApprovalStatus,
     /// True when this very call consumed an approved approval; it does so once.
     pub consumed: bool,
+    /// Who asked.
+    pub requested_by: String,
+    /// What was decided about.
+    pub digest: String,
+    /// Until when it could be decided.
+    pub expires_at: WallMs,
+    /// The votes so far.
+    pub votes: Vec<Vote>,
 }
 
 /// A person's vote. The actor must be human.
@@ -180,6 +229,9 @@ pub struct CastVote {
     pub digest: Option<String>,
     /// Why.
     pub note: Option<String>,
+    /// The voter's signature on the verdict, as armored SSHSIG. It is stored and never looked into: who relies on the
+    /// vote checks it.
+    pub signature: Option<String>,
     /// The audit entry of this vote, as the client encoded it.
     pub audit: String,
 }
@@ -193,6 +245,10 @@ impl Verb for CastVote {
         check::note_opt("note", self.note.as_deref(), limits::NOTE_BYTES)?;
         if self.verdict == Verdict::Reject && self.note.as_deref().is_none_or(|n| n.trim().is_empty()) {
             return Err(Error::invalid("reason", "nothing", "why it is rejected"));
+        }
+        check::note_opt("signature", self.signature.as_deref(), limits::SIGNATURE_BYTES)?;
+        if self.signature.is_some() && self.digest.is_none() {
+            return Err(Error::invalid("digest", "nothing", "what the signature is about"));
         }
         check::note("audit", &self.audit, limits::BLOB_BYTES)
     }
@@ -215,18 +271,24 @@ impl Verb for CancelApproval {
 }
 
 /// Asks for the verdict; an approved approval is consumed by the call that returns it, once.
+///
+/// It is for the principal that asked, in whatever session, and for whoever names the idempotency key it was asked
+/// under. Others look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsumeApproval {
     /// The approval, by what was typed.
     pub approval: String,
+    /// The idempotency key it was asked under, if the caller knows it.
+    pub key: Option<String>,
 }
 
 impl Verb for ConsumeApproval {
     const NAME: &'static str = "approval/consume";
-    type Reply = ApprovalRef;
+    type Reply = Consumed;
 
     fn validate(&self) -> Result<()> {
-        IdPrefix::parse("approval", &self.approval).map(drop)
+        IdPrefix::parse("approval", &self.approval).map(drop)?;
+        self.key.as_ref().map_or(Ok(()), |key| check::line("key", key, limits::KEY_BYTES))
     }
 }
 
@@ -242,6 +304,9 @@ pub struct Vote {
     pub note: Option<String>,
     /// When.
     pub at: WallMs,
+    /// The voter's signature, as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// An approval.
@@ -255,7 +320,7 @@ pub struct Approval {
     pub action_type: String,
     /// What is to be done.
     pub description: String,
-    /// SHA-256 over the exact action.
+    /// What is approved, as a digest; see [`digest`].
     pub digest: String,
     /// Its state.
     pub status: ApprovalStatus,
@@ -271,6 +336,8 @@ pub struct Approval {
     pub rejections: u32,
     /// Who may vote; empty: anybody.
     pub eligible: Vec<String>,
+    /// Whether every vote must carry a signature.
+    pub signed: bool,
     /// The votes so far.
     pub votes: Vec<Vote>,
     /// When it was decided.
@@ -298,6 +365,22 @@ pub struct ApprovalDetail {
     pub diff: Option<String>,
 }
 
+impl ApprovalDetail {
+    /// The digest of what is stored. Another one than the approval's own says that somebody has changed it since.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let Approval { action_type, description, quorum, rejections, eligible, .. } = &self.approval;
+        let policy = (*quorum, *rejections, eligible.as_slice());
+        digest((action_type, description), self.payload.as_deref(), self.diff.as_deref(), policy)
+    }
+}
+
+/// Whether two names, or two principals, are those of one person or agent: letter case is no difference between them.
+#[must_use]
+pub fn same_name(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
 /// Approval workflows.
 #[async_trait]
 pub trait ApprovalWorkflow: Send + Sync {
@@ -310,7 +393,8 @@ pub trait ApprovalWorkflow: Send + Sync {
     /// Casts a person's vote.
     ///
     /// # Behavior
-    /// - `agents_never_vote`; `requester_does_not_vote`; `one_vote_per_person`; `a_decided_approval_stays_decided`.
+    /// - `agents_never_vote`; `requester_does_not_vote`; `one_vote_per_person`; `a_decided_approval_stays_decided`;
+    ///   `an_approval_can_demand_signatures`.
     async fn vote(&self, op: Op<CastVote>) -> Result<ApprovalRef>;
 
     /// Calls it off.
@@ -319,8 +403,8 @@ pub trait ApprovalWorkflow: Send + Sync {
     /// Asks for the verdict and consumes it.
     ///
     /// # Behavior
-    /// - `approval_is_consumed_once`; `expiry_is_not_rejection`.
-    async fn consume(&self, op: Op<ConsumeApproval>) -> Result<ApprovalRef>;
+    /// - `approval_is_consumed_once`; `only_who_asked_takes_the_verdict`; `expiry_is_not_rejection`.
+    async fn consume(&self, op: Op<ConsumeApproval>) -> Result<Consumed>;
 
     /// Approvals in a state, oldest first; none: all.
     async fn list(&self, status: Option<ApprovalStatus>) -> Result<Vec<Approval>>;

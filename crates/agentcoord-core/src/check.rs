@@ -1,15 +1,31 @@
 //! Checks of user input that several requests share. Each error names the field, what was given and what is allowed.
 
 use crate::error::{Error, Result};
+use crate::hidden::is_hidden;
 use crate::limits;
 
-/// A short word: a name, role, tag, capability or type. Not empty, no control characters, no surrounding blanks.
+/// A short word: a name, role, tag, capability or type. Not empty, no hidden characters, no surrounding blanks.
 pub(crate) fn name(field: &'static str, text: &str) -> Result<()> {
     if text.is_empty() || text.len() > limits::NAME_BYTES || text.trim() != text || text.chars().any(char::is_control) {
         let allowed = format!("1 to {} bytes, no control characters, no blanks around it", limits::NAME_BYTES);
         return Err(Error::invalid(field, text, allowed));
     }
+    if text.chars().any(is_hidden) {
+        let shown: String = text.chars().flat_map(char::escape_unicode).collect();
+        return Err(Error::invalid(field, shown, "characters that can be seen"));
+    }
     Ok(())
+}
+
+/// The name of a person, without the kind before it: `human:eve` would be another spelling of `eve`.
+pub(crate) fn person(field: &'static str, text: &str) -> Result<()> {
+    name(field, text)?;
+    match text.split_once(':') {
+        Some((kind, _)) if ["human", "agent"].iter().any(|known| kind.trim().eq_ignore_ascii_case(known)) => {
+            Err(Error::invalid(field, text, "a person's name alone, without `human:` before it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A list of short words of at most `most`.

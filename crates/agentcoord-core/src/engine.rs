@@ -8,7 +8,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::error::Result;
-use crate::ids::{Csn, Epoch, Id};
+use crate::ids::{Csn, Epoch, Id, Ticket};
 use crate::op::Call;
 use crate::record::{Event, State};
 use crate::table::{Entry, Range, Table};
@@ -75,7 +75,7 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
 /// News for those who wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// Look again at this ticket (`<client>-<request>`) or approval (`approval/<key>`).
+    /// Look again at this ticket (`<client>-<request>`), approval, inbox or thread (see [`Channel::name`]).
     Topic(String),
     /// News may have been missed: look again at everything.
     Everything,
@@ -88,12 +88,43 @@ pub enum Channel {
     Client(Id),
     /// An approval, by key.
     Approval(String),
+    /// New messages for an address, such as `agent:ada`.
+    Inbox(String),
+    /// News of a thread, by key.
+    Thread(String),
     /// New sessions, for whoever watches over processes.
     Keeper,
 }
 
 /// The topic of [`Channel::Keeper`].
 pub const KEEPER: &str = "keeper";
+
+impl Channel {
+    /// The name of the channel: its topic, or the client whose tickets are its topics.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Client(client) => client.to_string(),
+            Self::Approval(key) => format!("approval/{key}"),
+            Self::Inbox(address) => format!("inbox/{address}"),
+            Self::Thread(key) => format!("thread/{key}"),
+            Self::Keeper => KEEPER.to_owned(),
+        }
+    }
+
+    /// The channel on which a topic is told; none for one of a newer version.
+    #[must_use]
+    pub fn of(topic: &str) -> Option<Self> {
+        match topic.split_once('/') {
+            Some(("approval", key)) => Some(Self::Approval(key.to_owned())),
+            Some(("inbox", address)) => Some(Self::Inbox(address.to_owned())),
+            Some(("thread", key)) => Some(Self::Thread(key.to_owned())),
+            Some(_) => None,
+            None if topic == KEEPER => Some(Self::Keeper),
+            None => Ticket::from(topic.to_owned()).client().parse().ok().map(Self::Client),
+        }
+    }
+}
 
 /// Where wake-ups are delivered. Called from the engine's own thread: it must not block.
 pub type WakeSink = std::sync::Arc<dyn Fn(Wake) + Send + Sync>;
@@ -106,4 +137,27 @@ pub trait Wakes: fmt::Debug + Send + Sync {
 
     /// Stops to deliver.
     async fn unsubscribe(&self, channel: &Channel) -> Result<()>;
+}
+
+/// A log of events that can be followed as it grows. Whoever does not follow it pays nothing for those who do.
+#[async_trait]
+pub trait Feed: fmt::Debug + Send + Sync {
+    /// Begins to follow: events that are appended from now on are told.
+    ///
+    /// # Errors
+    /// `Unavailable` when the engine cannot be reached.
+    async fn follow(&self) -> Result<Box<dyn Follower>>;
+}
+
+/// One who follows a log of events.
+#[async_trait]
+pub trait Follower: fmt::Debug + Send {
+    /// Events after `csn`, oldest first, at most `limit`. Waits for the first; empty when none came for some seconds.
+    ///
+    /// # Errors
+    /// `Unavailable` when the engine cannot be reached (any more); begin anew then.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: the place in the log is the caller's.
+    async fn next(&mut self, after: Csn, limit: usize) -> Result<Vec<Event>>;
 }

@@ -318,6 +318,10 @@ pub enum Policy {
     NotEligible,
     /// One vote per principal.
     AlreadyVoted,
+    /// The approval takes signed votes only.
+    Unsigned,
+    /// The verdict is for who asked, or knows the key it was asked under.
+    NotRequester,
     /// The action shown to the voter is not the action that waits.
     DigestMismatch,
     /// An idempotency key was used before with other content.
@@ -349,6 +353,8 @@ impl Policy {
             Self::OwnRequest => "own_request",
             Self::NotEligible => "not_eligible",
             Self::AlreadyVoted => "already_voted",
+            Self::Unsigned => "unsigned",
+            Self::NotRequester => "not_requester",
             Self::DigestMismatch => "digest_mismatch",
             Self::KeyReused => "key_reused",
             Self::NotCapable => "not_capable",
@@ -370,6 +376,10 @@ impl Policy {
             Self::OwnRequest => "whoever requested an approval cannot vote on it",
             Self::NotEligible => "this approval names who may vote, and you are not among them",
             Self::AlreadyVoted => "this person has voted on it already; one vote per person",
+            Self::Unsigned => "this approval takes signed votes only; sign it with `agentcoord approve`",
+            Self::NotRequester => {
+                "the verdict is for who asked, or who names the key it was asked under; look at it instead"
+            }
             Self::DigestMismatch => "the action has another digest than the one that waits; look at it again",
             Self::KeyReused => "this idempotency key was used before for something else",
             Self::NotCapable => "the task requires a capability that this agent did not register",
@@ -377,7 +387,7 @@ impl Policy {
             Self::NoSession => "this operation needs a registered agent",
             Self::IdTaken => "this id belongs to another record already",
             Self::LockUpgrade => "a shared lock does not become an exclusive one: release it first, then ask for it",
-            Self::TooComplex => "too many locks and waiters are in the way to look at; ask for less, or do not wait",
+            Self::TooComplex => "too much would have to be looked at; ask for less, or do not wait",
             Self::RevokeHumansOnly => "only people revoke locks; an agent asks the holder, or a person",
             Self::SealedByNoAgent => "agents do not seal the audit log; AgentCoord does it by itself",
         }

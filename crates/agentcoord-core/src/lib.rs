@@ -12,6 +12,7 @@ mod check;
 pub mod engine;
 pub mod error;
 pub mod history;
+pub mod hidden;
 pub mod ids;
 pub mod limits;
 pub mod lock;

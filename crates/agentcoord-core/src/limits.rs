@@ -47,6 +47,11 @@ pub const REAP_PER_STEP: usize = 8;
 pub const SEAL_RUN: u64 = 256;
 /// Records that one step may touch for longer work, such as the end of a session.
 pub const WORK_PER_STEP: usize = 64;
+/// Index seeks for one claim, or for all tasks that one step makes ready: combinations of capabilities that are looked at.
+pub const SEEKS_PER_STEP: usize = 1_024;
+
+/// Dependencies that one step may bring along for a task that has ended, or link for later: each touches two records.
+pub const LINKS_PER_STEP: usize = WORK_PER_STEP / 2;
 
 /// Edges that the search for a deadlock follows at most.
 pub const LOCK_EDGES: usize = 4_096;
@@ -75,8 +80,18 @@ pub const CLAIM_TAGS: usize = 32;
 pub const CREATE_CHUNK: usize = 100;
 /// Most dependencies in one create.
 pub const DEPENDENCIES: usize = 10_000;
+/// Most addressees that a message may name, and most mentions of its text that count.
+pub const ADDRESSEES: usize = 16;
+/// Those who take part in a thread and so receive what is posted to it; whoever comes later is not added.
+pub const AUDIENCE: usize = 32;
+/// Threads that one page of a listing with a filter, or of a search, looks at.
+pub const THREADS_PER_LOOK: usize = 2_000;
+/// Messages that one page of a search looks at.
+pub const MESSAGES_PER_LOOK: usize = 1_000;
 /// Most people in a quorum.
 pub const VOTERS: usize = 32;
+/// Longest signature on a vote, in bytes: twice what the longest RSA keys make.
+pub const SIGNATURE_BYTES: usize = 8_192;
 /// Longest idempotency key, in bytes.
 pub const KEY_BYTES: usize = 256;
 /// Longest duration that is accepted: ten years.

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::check;
 use crate::error::{Error, Refusal, Result};
 use crate::ids::{Csn, Epoch, Id, RequestNo};
 
@@ -106,6 +107,9 @@ pub struct Call {
 impl Call {
     /// Validates and encodes an operation.
     pub fn encode<V: Verb>(op: &Op<V>) -> Result<Self> {
+        if let Actor::Human(name) = &op.actor {
+            check::person("by", name)?;
+        }
         op.body.validate()?;
         let body = encode(&op.body)?;
         let blobs = op.body.blobs();
@@ -160,7 +164,13 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     rmp_serde::to_vec_named(value).map_err(|e| Error::backend("a value cannot be encoded", e))
 }
 
-/// Decodes MessagePack; `what` names the value in the error.
+/// Encodes a value as MessagePack without field names: fields go by their order. The form of the state, of events and of
+/// hot records, which are encoded with almost every step.
+pub fn encode_compact<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    rmp_serde::to_vec(value).map_err(|e| Error::backend("a value cannot be encoded", e))
+}
+
+/// Decodes either form of MessagePack; `what` names the value in the error.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
     rmp_serde::from_slice(bytes).map_err(|e| Error::corrupt(what, e))
 }

@@ -1,6 +1,7 @@
-//! The persisted schema: records, counters and events, as MessagePack maps with named fields.
+//! The persisted schema: records, as MessagePack maps with named fields; and the state, events and hot records, as arrays
+//! of their fields in order.
 //!
-//! Changing it: fields are only added, optional, with the meaning of their absence documented. Old writers meet new
+//! Changing it: fields are only added (to an array at its end), optional, with the meaning of their absence documented. Old writers meet new
 //! data during an upgrade: a field that an old script drops when it rewrites a record must be harmless to lose, else
 //! raise [`SCHEMA`], which keeps old clients out. Both dialects write these forms, so a change here is a change in
 //! `lua/` too; the differential test compares them.
@@ -9,11 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{ProcessIdentity, SessionKind};
 use crate::approval::{ApprovalStatus, Vote};
-use crate::board::{ThreadPriority, ThreadStatus};
 use crate::ids::{Csn, Id, RequestNo, Ticket, Token};
 use crate::lock::{LockMode, LockPath};
 use crate::op::Actor;
-use crate::table::{Entry, Record, Table, index, pad};
+use crate::table::{Entry, Record, Table, index, pad, words};
 use crate::task::{Backoff, TaskStatus};
 use crate::time::{LeaseClock, LeaseMs, WallMs};
 
@@ -33,7 +33,9 @@ macro_rules! record {
     };
 }
 
+mod board;
 mod dependency;
+pub use board::{InboxRecord, MessageRecord, ThreadRecord};
 pub use dependency::{AnnouncementRecord, DependencyRecord, LinkRecord};
 
 record! {
@@ -57,20 +59,20 @@ impl Record for AgentRecord {
 
 record! {
     /// A session. `due` is the lease time at which its pulse is looked at next. An ended session with `settling` still
-    /// has holdings to be passed on.
+    /// has holdings to be passed on. `capabilities` are sorted; absent: none.
     SessionRecord {
         agent: String, name: String, kind: SessionKind, host: String, ttl: u64, due: LeaseMs, started_at: WallMs;
         parent: Id, process: ProcessIdentity, status: String, working_on: String, busy_until: LeaseMs,
-        ended_at: WallMs, reason: String, settling: bool
+        ended_at: WallMs, reason: String, settling: bool, capabilities: Vec<String>, role: String
     }
 }
 
 impl SessionRecord {
     /// When it ends without another sign of life, unless it has ended; see [`State::spared`].
     #[must_use]
-    pub fn lives_until(&self, beat: LeaseMs, spared: Option<LeaseMs>) -> LeaseMs {
+    pub fn lives_until(&self, beat: LeaseMs, spared: LeaseMs) -> LeaseMs {
         let spared = match self.kind {
-            SessionKind::Process => spared.unwrap_or(0),
+            SessionKind::Process => spared,
             // Who lives by calls sends no heartbeats that could have been lost.
             SessionKind::Shell => 0,
         };
@@ -84,6 +86,10 @@ impl Record for SessionRecord {
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         if self.ended_at.is_none() {
             out.push(index::live(&self.agent, key));
+            out.push(index::here(&format!("agent:{}", self.name), key));
+            if let Some(role) = &self.role {
+                out.push(index::here(&format!("role:{role}"), key));
+            }
             out.push(index::due(self.due, Table::Session, key));
         } else if self.settling == Some(true) {
             out.push(index::due(0, Table::Session, key));
@@ -189,6 +195,7 @@ record! {
     /// A task. The fields from `session` on are set while it is claimed. While `offer` is set the claim is not confirmed.
     /// `waits_for` counts the dependencies that are not done, `lost` those of them that are lost, `setbacks` the records of
     /// attempts that came to nothing. A failed attempt is followed by the next at `retry_at`.
+    /// While `search` is set, waiting claims from that index position on are still to be looked at for it.
     TaskRecord {
         id: Id, title: String, status: TaskStatus, priority: u8, seq: u64, tags: Vec<String>, requires: Vec<String>,
         attempt: u32, max_attempts: u32, crashes: u32, created_by: String, created_at: WallMs;
@@ -196,7 +203,7 @@ record! {
         has_dependencies: bool, completed_at: WallMs, error: String, note: String, percent: u8,
         backoff: Backoff, not_before: WallMs, retry_at: LeaseMs, setbacks: u32, waits_for: u32, lost: u32,
         session: Id, agent: String, name: String, token: Token, ticket: Ticket, claimed_at: WallMs,
-        deadline: LeaseMs, offer: LeaseMs
+        deadline: LeaseMs, offer: LeaseMs, search: String
     }
 }
 
@@ -206,29 +213,11 @@ impl TaskRecord {
     pub fn order(&self) -> String {
         format!("{}{}", 5u8.saturating_sub(self.priority), pad(self.seq))
     }
-
-    /// What a claim must match: sorted tags, then sorted requirements.
-    #[must_use]
-    pub fn kind(&self) -> String {
-        words(&self.tags, &self.requires)
-    }
 }
 
-/// Two sorted word lists in one index part. Words have no control characters, so the separators are safe.
-#[must_use]
-pub fn words(first: &[String], second: &[String]) -> String {
-    format!("{}\x1e{}", first.join("\x1f"), second.join("\x1f"))
-}
-
-/// The two word lists of [`words`].
-#[must_use]
-pub fn unwords(part: &str) -> (Vec<&str>, Vec<&str>) {
-    let (first, second) = part.split_once('\x1e').unwrap_or((part, ""));
-    (list(first), list(second))
-}
-
-fn list(words: &str) -> Vec<&str> {
-    if words.is_empty() { Vec::new() } else { words.split('\x1f').collect() }
+/// The queues or lines of some tags; the empty tag stands for all tasks, or any.
+fn any_of(tags: &[String]) -> impl Iterator<Item = &str> {
+    std::iter::once("").filter(|_| tags.is_empty()).chain(tags.iter().map(String::as_str))
 }
 
 impl Record for TaskRecord {
@@ -236,9 +225,13 @@ impl Record for TaskRecord {
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         let order = self.order();
-        out.push(index::status(self.status.word(), &order, key));
         if self.status == TaskStatus::Pending {
-            out.push(index::ready(&self.kind(), &order, key));
+            let required = words(&self.requires);
+            for tag in std::iter::once("").chain(self.tags.iter().map(String::as_str)) {
+                out.push(index::ready(tag, &required, &order, key));
+            }
+        } else {
+            out.push(index::status(self.status.word(), &order, key));
         }
         if let Some(at) = self.completed_at.filter(|_| self.status.is_final()) {
             out.push(index::last(Table::Task, at, key));
@@ -246,7 +239,7 @@ impl Record for TaskRecord {
         if let Some(session) = &self.session {
             out.push(index::owned(session.as_str(), Table::Task, key));
         }
-        if let Some(at) = self.offer.or(self.deadline) {
+        if let Some(at) = self.search.as_ref().map(|_| 0).or(self.offer).or(self.deadline) {
             out.push(index::due(at, Table::Task, key));
         }
         if self.status == TaskStatus::Scheduled {
@@ -260,14 +253,26 @@ impl Record for TaskRecord {
 
     fn count(&self, counts: &mut Counts, sign: i64) {
         *counts.of_task(self.status) += sign;
+        if self.status == TaskStatus::Pending && !self.requires.is_empty() {
+            counts.demanding += sign;
+        }
     }
 }
 
 record! {
-    /// A request that waits for a task. `capabilities` are the agent's when it asked.
+    /// A request that waits for a task. `capabilities` are the agent's when it asked, sorted. With `offered` it has been
+    /// given that task and must confirm; with `away` it has missed one. Either way it stands in no line.
     TaskTicketRecord {
         seq: u64, session: Id, agent: String, name: String, tags: Vec<String>, capabilities: Vec<String>, since: WallMs;
-        lease: u64, deadline: LeaseMs, offered: String
+        lease: u64, deadline: LeaseMs, offered: String, away: bool
+    }
+}
+
+impl TaskTicketRecord {
+    /// Whether a task that becomes ready may be handed to it.
+    #[must_use]
+    pub fn is_in_line(&self) -> bool {
+        self.offered.is_none() && self.away != Some(true)
     }
 }
 
@@ -276,16 +281,24 @@ impl Record for TaskTicketRecord {
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         out.push(index::owned(self.session.as_str(), Table::TaskTicket, key));
-        if self.offered.is_none() {
-            out.push(index::wanted(&words(&self.tags, &self.capabilities), self.seq, key));
-            if let Some(at) = self.deadline {
-                out.push(index::due(at, Table::TaskTicket, key));
+        if self.is_in_line() {
+            let capabilities = words(&self.capabilities);
+            for tag in any_of(&self.tags) {
+                out.push(index::wanted(tag, "", self.seq, key));
+                if !capabilities.is_empty() {
+                    out.push(index::wanted(tag, &capabilities, self.seq, key));
+                }
             }
+        }
+        if let Some(at) = self.deadline.filter(|_| self.offered.is_none()) {
+            out.push(index::due(at, Table::TaskTicket, key));
         }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        counts.task_waiters += sign;
+        if self.is_in_line() {
+            counts.task_waiters += sign;
+        }
     }
 }
 
@@ -309,57 +322,13 @@ impl Record for SetbackRecord {
 }
 
 record! {
-    /// A thread; its messages are numbered from 1 to `count`.
-    ThreadRecord {
-        id: Id, seq: u64, title: String, status: ThreadStatus, priority: ThreadPriority, tags: Vec<String>,
-        posted_by: String, posted_at: WallMs, count: u64;
-        link: String, resolved_at: WallMs
-    }
-}
-
-impl Record for ThreadRecord {
-    const TABLE: Table = Table::Thread;
-
-    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        out.push(index::id(Table::Thread, key));
-        out.push(index::thread(self.status.word(), self.priority as u64, (1 << 50) - self.seq, key));
-        if let Some(at) = self.resolved_at.filter(|_| self.status == ThreadStatus::Resolved) {
-            out.push(index::last(Table::Thread, at, key));
-        }
-    }
-
-    fn count(&self, counts: &mut Counts, sign: i64) {
-        let is_final = self.status == ThreadStatus::Resolved;
-        *(if is_final { &mut counts.resolved } else { &mut counts.threads }) += sign;
-    }
-}
-
-record! {
-    /// A message; its text is the blob `message/<id>/text`.
-    MessageRecord { id: Id, author: String, posted_at: WallMs; }
-}
-
-impl MessageRecord {
-    /// The key of message `number` in a thread.
-    #[must_use]
-    pub fn key(thread: &str, number: u64) -> String {
-        format!("{thread}/{number}")
-    }
-}
-
-impl Record for MessageRecord {
-    const TABLE: Table = Table::Message;
-
-    fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
-}
-
-record! {
     /// An approval.
     ApprovalRecord {
         id: Id, seq: u64, action_type: String, description: String, digest: String, status: ApprovalStatus,
         requested_by: String, requested_at: WallMs, expires_at: WallMs, quorum: u32, rejections: u32,
         eligible: Vec<String>, votes: Vec<Vote>;
-        session: Id, key: String, has_payload: bool, has_diff: bool, decided_at: WallMs, consumed_at: WallMs
+        session: Id, key: String, has_payload: bool, has_diff: bool, signed: bool, decided_at: WallMs,
+        consumed_at: WallMs
     }
 }
 
@@ -485,12 +454,19 @@ pub struct Counts {
     /// Subtrees that are held or waited for; while there are none, nobody looks for them above a file.
     #[serde(default)]
     pub subtrees: i64,
+    /// Claims to which a task may be handed.
     pub task_waiters: i64,
     /// Dependencies that are not done; while there are none, nobody looks for the dependents of a task.
     #[serde(default)]
     pub dependencies: i64,
+    /// Records of work that steps have left over.
+    #[serde(default)]
+    pub work: i64,
     pub threads: i64,
     pub approvals: i64,
+    /// Pending tasks that require something; while there are none, a claim looks at one queue a tag.
+    #[serde(default)]
+    pub demanding: i64,
     /// Threads that are resolved.
     #[serde(default)]
     pub resolved: i64,
@@ -554,9 +530,10 @@ pub struct State {
     pub next_calendar: WallMs,
     /// See [`Counts`].
     pub counts: Counts,
-    /// When sessions were last spared because many had fallen silent at once: a sign of life of each process, as it were.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spared: Option<LeaseMs>,
+    /// When sessions were last spared because many had fallen silent at once, else 0: a sign of life of each process, as it
+    /// were.
+    #[serde(default)]
+    pub spared: LeaseMs,
 }
 
 /// "Nothing is due": larger than any time, exact in a double.
@@ -574,7 +551,7 @@ impl Default for State {
             next_due: NEVER,
             next_calendar: NEVER,
             counts: Counts::default(),
-            spared: None,
+            spared: 0,
         }
     }
 }
@@ -594,7 +571,7 @@ pub struct Event {
     pub actor: Actor,
     /// `noun/verb`.
     pub verb: String,
-    /// Tickets and approvals (`approval/<key>`) whose waiters this event concerns.
+    /// The topics whose waiters this event concerns; see [`Channel`](crate::engine::Channel).
     pub wakes: Vec<String>,
     /// The touched records.
     pub images: Vec<Image>,

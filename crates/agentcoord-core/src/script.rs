@@ -1,14 +1,17 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! All scripts together are one library of Redis functions: the shared texts ([`SHARED`]) once, then each `<noun>/<verb>.lua` as the body of a function. A library is
-//! compiled and its shared functions are made when it is loaded; with EVALSHA they were made anew in every call, which was a third of a
-//! call's time or more. Its name carries a digest of its text, so that versions do not meet. A function gets the keys
-//! meta, hot, index, events, root, and the arguments as the first lines of the prelude name them.
+//! All scripts together are one library of Redis functions: the shared texts ([`SHARED`]) once, then each `<noun>/<verb>.lua` as
+//! the body of a function. A library is compiled and its shared functions are made when it is loaded; with EVALSHA they were
+//! made anew in every call, which was a third of a call's time or more. Its name carries a digest of its text, so that
+//! versions do not meet. A function gets the keys meta, hot, index, events, root, and the arguments as the first lines of
+//! the prelude name them.
 
 use std::sync::OnceLock;
 
 /// What a step can do with records, the same as `machine/step.rs`.
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
+/// The shared state and its clock, the same as `record.rs` and `time.rs`.
+const STATE: &str = include_str!("../lua/state.lua");
 /// The frame of every step, the same as `machine/step.rs`.
 const FRAME: &str = include_str!("../lua/frame.lua");
 /// The index entries and counts that records imply, the same as `record.rs`.
@@ -23,11 +26,13 @@ const DISPATCH: &str = include_str!("../lua/dispatch.lua");
 const RETRIES: &str = include_str!("../lua/retries.lua");
 /// What tasks depend on, the same as `machine/task/dependency.rs`.
 const DEPENDENCIES: &str = include_str!("../lua/dependencies.lua");
+/// Rules of the board, the same as `machine/board.rs`.
+const BOARD: &str = include_str!("../lua/board.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
 
 /// What stands once in the library, in its order: a text uses what stands before it.
-const SHARED: [&str; 9] = [PRELUDE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, RULES];
+const SHARED: [&str; 11] = [PRELUDE, STATE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
 
 /// The script that writes a namespace's meta record when there is none.
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
@@ -131,7 +136,8 @@ scripts! {
     "task/redrive",
     "board/open",
     "board/post",
-    "board/resolve",
+    "board/update",
+    "board/read",
     "approval/request",
     "approval/vote",
     "approval/cancel",
@@ -151,6 +157,7 @@ mod tests {
 
     use super::*;
     use crate::op::Verb;
+    use crate::table::Record;
     use crate::{
         agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, record, task as t, time,
     };
@@ -220,7 +227,8 @@ mod tests {
             t::RedriveTask,
             b::OpenThread,
             b::PostMessage,
-            b::ResolveThread,
+            b::UpdateThread,
+            b::ReadInbox,
             p::RequestApproval,
             p::CastVote,
             p::CancelApproval,
@@ -310,12 +318,12 @@ mod tests {
 
     #[test]
     fn bodies_take_keys_and_arguments_by_name_only() {
-        for text in ALL.iter().map(|s| s.body).chain(SHARED.into_iter().skip(2)) {
+        for text in ALL.iter().map(|s| s.body).chain(SHARED.into_iter().skip(3)) {
             for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
         }
-        for text in [PRELUDE, FRAME, FOUND, RAISE, PROBE] {
+        for text in [PRELUDE, STATE, FRAME, FOUND, RAISE, PROBE] {
             for forbidden in ["KEYS[", "'KEYS'", "'SCAN'", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden}");
             }
@@ -365,8 +373,11 @@ mod tests {
             ("EVENT_WINDOW", limits::EVENT_WINDOW),
             ("REAP_PER_STEP", limits::REAP_PER_STEP as u64),
             ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
+            ("LINKS_PER_STEP", limits::LINKS_PER_STEP as u64),
             ("SEAL_RUN", limits::SEAL_RUN),
             ("HASH_DIGITS", crate::audit::chain::HASH_DIGITS as u64),
+            ("SEEKS_PER_STEP", limits::SEEKS_PER_STEP as u64),
+            ("AUDIENCE", limits::AUDIENCE as u64),
             ("LOCK_EDGES", limits::LOCK_EDGES as u64),
             ("LOCK_ENTRIES", limits::LOCK_ENTRIES as u64),
             ("SHORT_ID", session_id),
@@ -377,6 +388,38 @@ mod tests {
         ] {
             assert!(PRELUDE.contains(&format!("\nlocal {name} = {value}\n")), "{name}");
         }
+    }
+
+    /// What stands in the text of the state between the first `start` and the next `end`, as its words.
+    fn words_between(start: &str, end: &str) -> Vec<&'static str> {
+        let rest = STATE.split_once(start).expect(start).1;
+        identifiers(rest.split_once(end).expect(end).0).collect()
+    }
+
+    #[test]
+    fn arrays_have_the_fields_of_their_records_in_order() {
+        let counts = fields_of::<record::Counts>();
+        assert_eq!(words_between("local function counters(", ")"), counts);
+        let packed = words_between("            counts.blocked", "}").join(" ").replace("counts ", "");
+        assert_eq!(packed, counts[1..].join(" "));
+        for (table, fields) in [
+            (record::PulseRecord::TABLE, fields_of::<record::PulseRecord>()),
+            (record::ClientRecord::TABLE, fields_of::<record::ClientRecord>()),
+            (record::RingRecord::TABLE, fields_of::<record::RingRecord>()),
+        ] {
+            let packed = fields.iter().map(|field| format!("record.{field}")).collect::<Vec<_>>().join(", ");
+            assert!(PRELUDE.contains(&format!("return {{{packed}}}")), "{table:?}");
+        }
+        for table in crate::table::Table::ALL {
+            let is_hot = PRELUDE.contains(&format!("\n    {} = {{\n        record = ", table.name()));
+            assert_eq!(is_hot, table.is_hot(), "{table:?}");
+        }
+        let state = fields_of::<record::State>().join(", ");
+        assert!(STATE.contains(&format!("local {state} =\n        unpack(unpack_record(bytes, HOT))")), "{state}");
+        assert_eq!(fields_of::<time::LeaseClock>(), ["now", "wall", "boot_id", "boot"], "clock");
+        let event = ["csn", "at", "client", "request", "actor", "verb", "wakes", "images"];
+        assert_eq!(fields_of::<record::Event>(), event, "append_event lists these");
+        assert_eq!(fields_of::<record::Image>(), ["table", "key", "record"], "commit lists these");
     }
 
     /// A check of the text, not a parser: it knows declarations, and assignments that stand outside of braces.

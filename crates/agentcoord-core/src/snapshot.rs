@@ -11,8 +11,9 @@ use crate::error::Result;
 use crate::op::decode;
 use crate::record::{
     AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, DependencyRecord,
-    HandoverRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, NEVER, PulseRecord, RingRecord,
-    SealRecord, SessionRecord, SetbackRecord, State, TaskRecord, TaskTicketRecord, ThreadRecord,
+    HandoverRecord, InboxRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, NEVER,
+    PulseRecord, RingRecord, SealRecord, SessionRecord, SetbackRecord, State, TaskRecord, TaskTicketRecord,
+    ThreadRecord,
 };
 use crate::table::{Entry, Record, Table};
 
@@ -68,6 +69,7 @@ impl Derived {
             KeyRecord,
             ClientRecord,
             RingRecord,
+            InboxRecord,
         );
         Ok(())
     }

@@ -10,6 +10,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+use crate::op::{encode, encode_compact};
 use crate::record::Counts;
 
 /// The tables.
@@ -56,11 +58,13 @@ pub enum Table {
     Client,
     /// Replay slots, by client and slot.
     Ring,
+    /// Read marks of inboxes, by `agent:<name>` or `human:<name>`.
+    Inbox,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Agent,
         Self::Session,
         Self::Pulse,
@@ -81,6 +85,7 @@ impl Table {
         Self::Key,
         Self::Client,
         Self::Ring,
+        Self::Inbox,
     ];
 
     /// The table's name, the same in every engine.
@@ -107,6 +112,7 @@ impl Table {
             Self::Key => "key",
             Self::Client => "client",
             Self::Ring => "ring",
+            Self::Inbox => "inbox",
         }
     }
 
@@ -116,10 +122,11 @@ impl Table {
         Self::ALL.into_iter().find(|t| t.name() == name)
     }
 
-    /// Tables whose records change with almost every step; an engine may keep them together.
+    /// Tables whose records are looked at in almost every step: they are encoded without field names, and an engine may
+    /// keep them together.
     #[must_use]
     pub fn is_hot(self) -> bool {
-        matches!(self, Self::Pulse | Self::Ring)
+        matches!(self, Self::Pulse | Self::Client | Self::Ring)
     }
 }
 
@@ -127,6 +134,14 @@ impl Table {
 pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug {
     /// The table.
     const TABLE: Table;
+
+    /// This record as it is stored.
+    ///
+    /// # Errors
+    /// `Backend` when it cannot be encoded.
+    fn stored(&self) -> Result<Vec<u8>> {
+        if Self::TABLE.is_hot() { encode_compact(self) } else { encode(self) }
+    }
 
     /// The index entries of this record.
     fn entries(&self, key: &str, out: &mut Vec<Entry>);
@@ -201,6 +216,19 @@ pub fn pad(number: u64) -> String {
     format!("{number:016}")
 }
 
+/// Sorted words in one index part. Words have no control characters: the separator is safe, and a list comes before those
+/// that begin with it.
+#[must_use]
+pub fn words(list: &[String]) -> String {
+    list.join("\x1f")
+}
+
+/// The words of [`words`].
+#[must_use]
+pub fn unwords(part: &str) -> Vec<&str> {
+    if part.is_empty() { Vec::new() } else { part.split('\x1f').collect() }
+}
+
 /// The index names and how their entries are built.
 pub mod index {
     use super::{Entry, Range, Table, pad};
@@ -213,6 +241,11 @@ pub mod index {
     /// Deadlines in wall time.
     pub fn calendar(at: u64, table: Table, key: &str) -> Entry {
         Entry::of(&["cal", &pad(at), table.name(), key])
+    }
+    /// Work that a step has left over, oldest first. It comes after everything that is due, and the counters tell whether
+    /// there is any.
+    pub fn work(since: u64, table: Table, key: &str) -> Entry {
+        Entry::of(&["work", &pad(since), table.name(), key])
     }
     /// What a session holds or waits for.
     pub fn owned(session: &str, table: Table, key: &str) -> Entry {
@@ -239,15 +272,16 @@ pub mod index {
     pub fn at_path(path: &str) -> Range {
         Range::under(&["path", path])
     }
-    /// Ready tasks of one kind, in claim order.
-    pub fn ready(kind: &str, order: &str, key: &str) -> Entry {
-        Entry::of(&["ready", kind, order, key])
+    /// Pending tasks with a tag (all of them: with the empty tag), by what they require, in claim order.
+    pub fn ready(tag: &str, required: &str, order: &str, key: &str) -> Entry {
+        Entry::of(&["ready", tag, required, order, key])
     }
-    /// Waiting claims of one selector, oldest first.
-    pub fn wanted(selector: &str, seq: u64, key: &str) -> Entry {
-        Entry::of(&["want", selector, &pad(seq), key])
+    /// Claims that wait for a task with a tag (the empty tag: for any), by what the agent can do, oldest first. All of them
+    /// stand under no capabilities, too.
+    pub fn wanted(tag: &str, capabilities: &str, seq: u64, key: &str) -> Entry {
+        Entry::of(&["want", tag, capabilities, &pad(seq), key])
     }
-    /// Tasks of one state, in claim order.
+    /// Tasks of one state other than pending, in claim order.
     pub fn status(status: &str, order: &str, key: &str) -> Entry {
         Entry::of(&["status", status, order, key])
     }
@@ -271,6 +305,10 @@ pub mod index {
     pub fn live(agent: &str, session: &str) -> Entry {
         Entry::of(&["live", agent, session])
     }
+    /// Live sessions by an address that reaches them: `agent:<name>`, `role:<role>`.
+    pub fn here(address: &str, session: &str) -> Entry {
+        Entry::of(&["here", address, session])
+    }
     /// Agents by the name they go by.
     pub fn name(name: &str, key: &str) -> Entry {
         Entry::of(&["name", name, key])
@@ -290,6 +328,19 @@ pub mod index {
     /// Range of [`last`].
     pub fn finals(table: Table) -> Range {
         Range::under(&["final", table.name()])
+    }
+    /// Threads with a tag, in the order of [`thread`].
+    pub fn tagged(tag: &str, status: &str, urgency: u64, newest: u64, key: &str) -> Entry {
+        Entry::of(&["tagged", tag, status, &pad(urgency), &pad(newest), key])
+    }
+    /// Messages for an address, oldest first, each with its author.
+    pub fn inbox(address: &str, seq: u64, author: &str, key: &str) -> Entry {
+        Entry::of(&["inbox", address, &pad(seq), author, key])
+    }
+    /// Range of [`inbox`]: after message `after`, up to message `last`.
+    pub fn inbox_between(address: &str, after: u64, last: u64) -> Range {
+        let bound = |seq: u64| Entry::of(&["inbox", address, &pad(seq)]).0;
+        Range { from: bound(after + 1), to: bound(last + 1) }
     }
     /// Approvals of one state, oldest first.
     pub fn approval(status: &str, seq: u64, key: &str) -> Entry {

@@ -20,6 +20,14 @@ pub use dependency::{Dependency, DependencyState};
 pub use retry::{Backoff, FailTask, RedriveTask, Setback};
 pub use status::TaskStatus;
 
+/// Queues and lines are found by the words as they are stored.
+fn sorted(field: &'static str, words: &[String]) -> Result<()> {
+    if words.is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    Err(Error::invalid(field, words.join(", "), "sorted words without repeats; the constructors see to it"))
+}
+
 /// Claims the best matching task, or one named task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimTask {
@@ -52,11 +60,41 @@ impl Verb for ClaimTask {
             IdPrefix::parse("id", id)?;
         }
         check::names("tags", &self.tags, limits::CLAIM_TAGS)?;
-        if !self.tags.is_sorted_by(|a, b| a < b) {
-            return Err(Error::invalid("tags", "a list", "sorted tags without repeats"));
-        }
+        sorted("tags", &self.tags)?;
         check::duration("lease", self.lease)?;
         check::range("wait", self.wait.unwrap_or(0), 0, limits::DURATION)
+    }
+}
+
+/// The claim of the best matching task, in the same step in which another task is finished.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextTask {
+    /// As in [`ClaimTask`].
+    pub tags: Vec<String>,
+    /// As in [`ClaimTask`].
+    pub lease: Option<u64>,
+    /// As in [`ClaimTask`].
+    pub wait: Option<u64>,
+}
+
+impl NextTask {
+    /// A claim for any task with any of the tags, waiting without limit.
+    #[must_use]
+    pub fn new(tags: Vec<String>) -> Self {
+        ClaimTask::new(tags).into()
+    }
+
+    fn validate(&self) -> Result<()> {
+        check::names("tags", &self.tags, limits::CLAIM_TAGS)?;
+        sorted("tags", &self.tags)?;
+        check::duration("lease", self.lease)?;
+        check::range("wait", self.wait.unwrap_or(0), 0, limits::DURATION)
+    }
+}
+
+impl From<ClaimTask> for NextTask {
+    fn from(claim: ClaimTask) -> Self {
+        Self { tags: claim.tags, lease: claim.lease, wait: claim.wait }
     }
 }
 
@@ -204,6 +242,8 @@ pub struct CompleteTask {
     pub token: Token,
     /// Whether a result is stored beside it.
     pub has_result: bool,
+    /// Claims the next task in the same step.
+    pub next: Option<NextTask>,
     /// What came of it, as JSON text; stored as a blob.
     #[serde(skip)]
     pub result: Option<String>,
@@ -213,7 +253,7 @@ impl CompleteTask {
     /// Completes a claimed task.
     #[must_use]
     pub fn new(key: String, id: Id, token: Token, result: Option<String>) -> Self {
-        Self { key, id, token, has_result: result.is_some(), result }
+        Self { key, id, token, has_result: result.is_some(), next: None, result }
     }
 }
 
@@ -223,7 +263,8 @@ impl Verb for CompleteTask {
 
     fn validate(&self) -> Result<()> {
         IdPrefix::parse("id", &self.key)?;
-        check::blob("result", self.result.as_deref().map(str::as_bytes))
+        check::blob("result", self.result.as_deref().map(str::as_bytes))?;
+        self.next.as_ref().map_or(Ok(()), NextTask::validate)
     }
 
     fn blobs(&self) -> Vec<Blob> {
@@ -257,6 +298,9 @@ pub struct TaskChanged {
     pub key: String,
     /// The state it is in now.
     pub status: TaskStatus,
+    /// What the claim of the next task came to, when one was asked for. It counts as a claim of the same request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Claim>,
 }
 
 /// A task as listings show it; long texts are read apart (see [`TaskDetail`]).
@@ -318,6 +362,8 @@ pub struct Task {
     pub note: Option<String>,
     /// Last progress in per cent.
     pub percent: Option<u8>,
+    /// Pending, and no live session can do all that it requires.
+    pub stranded: bool,
 }
 
 /// A task with its long texts.
@@ -382,6 +428,7 @@ pub trait TaskQueue: Send + Sync {
     /// - `claim_takes_priority_then_age`: highest priority first, first in first out inside a priority.
     /// - `claim_matches_any_tag_and_all_requirements`.
     /// - `claim_by_id_names_the_owner_when_taken`.
+    /// - `a_claim_that_missed_its_task_asks_again`: it keeps none from others, and loses none that came meanwhile.
     async fn claim(&self, op: Op<ClaimTask>) -> Result<Claim>;
 
     /// Takes up a handed-over task after a wake-up.
@@ -404,6 +451,7 @@ pub trait TaskQueue: Send + Sync {
     /// # Behavior
     /// - `only_the_claimer_may_change_a_task`: another token or session is `Stale` and nothing is written.
     /// - `completing_twice_is_refused`.
+    /// - `complete_claims_the_next_task_in_the_same_step`, which is withdrawn alone.
     async fn complete(&self, op: Op<CompleteTask>) -> Result<TaskChanged>;
 
     /// Says that the task could not be done.
@@ -445,6 +493,11 @@ pub trait TaskQueue: Send + Sync {
     async fn show(&self, id: &IdPrefix) -> Result<TaskDetail>;
 
     /// Tasks in the order they would be claimed, state by state.
+    ///
+    /// # Behavior
+    /// - `listings_page_and_filter`.
+    /// - `pending_tasks_are_listed_in_claim_order_under_change`: a cursor stays good while tasks come and go.
+    /// - `a_task_that_no_live_agent_can_take_is_marked`.
     async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>>;
 
     /// Everything a session has claimed.

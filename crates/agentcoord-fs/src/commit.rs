@@ -1,5 +1,6 @@
 //! Runs requests in write transactions: as many as wait in one commit, each in a savepoint of its own.
 
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use rusqlite::Connection;
 
 use crate::database::{self, Synced};
 use crate::error::Fault;
+use crate::feed;
 use crate::gate::{Gate, Passage};
 use crate::mode::{ModeEngine, ModeRow};
 use crate::namespace::Namespace;
@@ -56,13 +58,17 @@ pub(crate) struct Committer {
     clock: Arc<dyn Clock>,
     conn: Connection,
     turnstile: Gate,
+    /// Rung for those who follow the log of events.
+    feed: File,
 }
 
 impl Committer {
     pub(crate) fn open(namespace: Namespace, clock: Arc<dyn Clock>, synced: Synced) -> Result<Self> {
         let conn = database::connect(&namespace.files().database, synced)?;
         let turnstile = turnstile(namespace.files());
-        Ok(Self { namespace, clock, conn, turnstile })
+        let path = &namespace.files().feed;
+        let feed = feed::open(path).map_err(Fault::io("open", path))?;
+        Ok(Self { namespace, clock, conn, turnstile, feed })
     }
 
     /// Runs a request, and those that `next` brings meanwhile, in one transaction. When it returns, all is committed
@@ -102,6 +108,7 @@ impl Committer {
             // A lost ring costs waiters a second, and the work is committed: no reason to fail.
             drop(self.namespace.bell().write_all_at(b".", 0));
         }
+        feed::ring(&self.feed);
         done.into_iter().map(|(r, stepped)| (r, stepped.map(|s| s.answer))).collect()
     }
 }

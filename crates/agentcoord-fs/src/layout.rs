@@ -63,6 +63,8 @@ pub(crate) struct Files {
     pub(crate) bell: PathBuf,
     /// The last head of the audit log that was sealed from here.
     pub(crate) audit_head: PathBuf,
+    /// Locked by those who follow the log of events, and written after every commit while it is locked.
+    pub(crate) feed: PathBuf,
 }
 
 impl Files {
@@ -78,6 +80,7 @@ impl Files {
             sessions: file("sessions"),
             bell: file("bell"),
             audit_head: file("audit.head"),
+            feed: file("feed"),
         }
     }
 }

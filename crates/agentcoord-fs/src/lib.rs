@@ -15,6 +15,7 @@ mod commit;
 mod database;
 pub mod engine;
 mod error;
+pub mod feed;
 mod gate;
 mod kept_head;
 mod layout;
@@ -32,6 +33,7 @@ mod writer;
 
 pub use clock::SystemClock;
 pub use engine::{Durability, FsEngine, Threading};
+pub use feed::FsFeed;
 pub use mode::{ModeEngine, ModeLock, ModeRow, ModeWord, Phase};
 pub use namespace::Namespace;
 pub use state_dir::StateDir;

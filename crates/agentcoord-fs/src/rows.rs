@@ -1,7 +1,7 @@
 //! The row port over a SQLite transaction.
 
 use agentcoord_core::machine::rows::Rows;
-use agentcoord_core::op::{Blob, decode, encode};
+use agentcoord_core::op::{Blob, decode, encode_compact};
 use agentcoord_core::record::{Event, State};
 use agentcoord_core::table::{Entry, Range, Table};
 use agentcoord_core::{Result, limits};
@@ -44,7 +44,7 @@ impl<'c> SqliteRows<'c> {
         if let Some(state) = &self.state
             && self.state != self.stored
         {
-            self.execute(layout::STATE_PUT, params![encode(state)?], "write the state")?;
+            self.execute(layout::STATE_PUT, params![encode_compact(state)?], "write the state")?;
             self.stored.clone_from(&self.state);
         }
         Ok(())
@@ -127,7 +127,7 @@ impl Rows for SqliteRows<'_> {
     fn append(&mut self, event: &Event) -> Result<()> {
         let wakes = (!event.wakes.is_empty()).then(|| event.wakes.join(&TOPIC_END.to_string()));
         let csn = i64::try_from(event.csn.0).unwrap_or(i64::MAX);
-        self.execute(layout::EVENT_PUT, params![csn, wakes, encode(event)?], "append an event")?;
+        self.execute(layout::EVENT_PUT, params![csn, wakes, encode_compact(event)?], "append an event")?;
         if event.csn.0.is_multiple_of(TRIM_EVERY) && event.csn.0 > limits::EVENT_WINDOW {
             let last = i64::try_from(event.csn.0 - limits::EVENT_WINDOW).unwrap_or(0);
             self.execute(layout::EVENT_TRIM, params![last], "trim the events")?;

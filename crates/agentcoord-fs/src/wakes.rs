@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentcoord_core::Result;
-use agentcoord_core::engine::{Channel, KEEPER, Wake, WakeSink, Wakes};
-use agentcoord_core::ids::{Csn, Ticket};
+use agentcoord_core::engine::{Channel, Wake, WakeSink, Wakes};
+use agentcoord_core::ids::Csn;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -194,25 +194,16 @@ impl Listener {
             None => vec![Wake::Everything],
             Some(topics) => {
                 let channels = self.shared.channels();
-                topics.into_iter().filter(|t| covers(&channels.subscribed, t)).map(Wake::Topic).collect()
+                topics
+                    .into_iter()
+                    .filter(|t| Channel::of(t).is_some_and(|c| channels.subscribed.contains(&c)))
+                    .map(Wake::Topic)
+                    .collect()
             }
         };
         for wake in wakes {
             (self.sink)(wake);
         }
-    }
-}
-
-fn covers(subscribed: &HashSet<Channel>, topic: &str) -> bool {
-    if topic == KEEPER {
-        return subscribed.contains(&Channel::Keeper);
-    }
-    match topic.strip_prefix("approval/") {
-        Some(key) => subscribed.contains(&Channel::Approval(key.to_owned())),
-        None => Ticket::from(topic.to_owned())
-            .client()
-            .parse()
-            .is_ok_and(|client| subscribed.contains(&Channel::Client(client))),
     }
 }
 

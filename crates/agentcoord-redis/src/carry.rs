@@ -4,7 +4,7 @@
 //! record. SCAN is used here and nowhere on the path of an operation.
 
 use agentcoord_core::ids::Epoch;
-use agentcoord_core::op::{decode, encode};
+use agentcoord_core::op::{decode, encode_compact};
 use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::{Error, Result};
 use redis::aio::MultiplexedConnection;
@@ -40,7 +40,7 @@ pub async fn carry_in(
     deadlines: Deadlines,
 ) -> Result<()> {
     let derived = snapshot.derive()?;
-    let state = encode(&snapshot.state)?;
+    let state = encode_compact(&snapshot.state)?;
     let keys = Keys::new(namespace, generation)?;
     discard(url, namespace, generation, deadlines).await?;
     let write = async {

@@ -88,6 +88,14 @@ impl Connection {
         Self { url, keys, admission, deadlines, live: RwLock::default(), connecting: tokio::sync::Mutex::default() }
     }
 
+    pub(crate) fn url(&self) -> &RedisUrl {
+        &self.url
+    }
+
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        self.deadlines
+    }
+
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
     }

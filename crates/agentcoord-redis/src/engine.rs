@@ -17,6 +17,7 @@ use redis::{Cmd, Pipeline};
 use crate::config::{Deadlines, RedisUrl};
 use crate::connection::{Admission, Connection};
 use crate::error::Fault;
+use crate::feed::RedisFeed;
 use crate::keys::{EVENT, FREEZE_WALL, Keys, STATE};
 
 /// The engine of one namespace in one epoch. It connects at the first call.
@@ -55,6 +56,14 @@ impl RedisEngine {
     /// `Unavailable` when it is away or another one; `Fenced` when the namespace is in another epoch.
     pub async fn admit(&self) -> Result<()> {
         self.connection.admit().await.map_err(self.read_error())
+    }
+
+    /// The log of events, for who follows it.
+    #[must_use]
+    pub fn feed(&self) -> RedisFeed {
+        let connection = &self.connection;
+        let (url, deadlines) = (connection.url().clone(), connection.deadlines());
+        RedisFeed::new(url, self.keys.clone(), connection.admission().clone(), deadlines)
     }
 
     /// The function call of a step.
@@ -209,10 +218,12 @@ impl Engine for RedisEngine {
         command.arg(self.keys.events()).arg(format!("{}-0", after.0 + 1)).arg("+").arg("COUNT").arg(limit);
         let entries: Vec<(String, HashMap<String, Vec<u8>>)> =
             self.connection.call(&command).await.map_err(self.read_error())?;
-        let event = |(id, fields): (String, HashMap<String, Vec<u8>>)| {
-            let bytes = fields.get(EVENT).ok_or_else(|| Error::corrupt(format!("event {id}"), "it has no body"))?;
-            decode(bytes, &format!("event {id}"))
-        };
         entries.into_iter().map(event).collect()
     }
+}
+
+/// An event of the log, as the server gives it: its id, and its fields.
+pub(crate) fn event((id, fields): (String, HashMap<String, Vec<u8>>)) -> Result<Event> {
+    let bytes = fields.get(EVENT).ok_or_else(|| Error::corrupt(format!("event {id}"), "it has no body"))?;
+    decode(bytes, &format!("event {id}"))
 }

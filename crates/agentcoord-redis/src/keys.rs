@@ -2,7 +2,7 @@
 //!
 //! All keys of a namespace carry one hash tag, `{namespace}`, so that every script is legal on a cluster.
 
-use agentcoord_core::engine::{Channel, KEEPER};
+use agentcoord_core::engine::Channel;
 use agentcoord_core::table::Table;
 use agentcoord_core::{Error, Result};
 
@@ -98,11 +98,7 @@ impl Keys {
     }
 
     pub(crate) fn channel(&self, channel: &Channel) -> String {
-        match channel {
-            Channel::Client(client) => format!("{}{client}", self.wake_prefix()),
-            Channel::Approval(key) => format!("{}approval/{key}", self.wake_prefix()),
-            Channel::Keeper => format!("{}{KEEPER}", self.wake_prefix()),
-        }
+        self.wake_prefix() + &channel.name()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentcoord_core::Result;
 use agentcoord_core::agent::{Deregister, Heartbeat, Register, Registered, SessionKind, Tick};
-use agentcoord_core::approval::{ApprovalRef, CastVote, ConsumeApproval, RequestApproval, Verdict};
+use agentcoord_core::approval::{ApprovalRef, CastVote, ConsumeApproval, Consumed, RequestApproval, Verdict};
 use agentcoord_core::engine::Engine;
 use agentcoord_core::ids::{Csn, Id, IdPrefix, RequestNo, Ticket, Token};
 use agentcoord_core::limits;
@@ -384,9 +384,9 @@ impl Player {
         self.ask(vote(approval, Verdict::Reject)).await
     }
 
-    /// Asks for the verdict.
-    pub async fn consume(&self, approval: &str) -> ApprovalRef {
-        self.ask(ConsumeApproval { approval: approval.to_owned() }).await.expect("the approval is there")
+    /// Asks for the verdict on what it has asked for.
+    pub async fn consume(&self, approval: &str) -> Consumed {
+        self.ask(verdict(approval, None)).await.expect("the approval is its own")
     }
 }
 
@@ -398,8 +398,15 @@ pub fn vote(approval: &str, verdict: Verdict) -> CastVote {
         verdict,
         digest: None,
         note: Some("looked at it".to_owned()),
+        signature: None,
         audit: r#"{"decision_type":"approval_vote"}"#.to_owned(),
     }
+}
+
+/// A question for the verdict, with the idempotency key or without.
+#[must_use]
+pub fn verdict(approval: &str, key: Option<&str>) -> ConsumeApproval {
+    ConsumeApproval { approval: approval.to_owned(), key: key.map(str::to_owned) }
 }
 
 /// A lock request that queues.

@@ -3,8 +3,8 @@
 use agentcoord_core::op::decode;
 use agentcoord_core::record::{
     AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, DependencyRecord, HandoverRecord,
-    KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord, SealRecord,
-    SessionRecord, SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord,
+    InboxRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord,
+    SealRecord, SessionRecord, SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord,
 };
 use agentcoord_core::table::{Record, Table};
 
@@ -37,6 +37,7 @@ pub fn describe(table: Table, bytes: &[u8]) -> String {
         Table::Seal => as_record::<SealRecord>(bytes),
         Table::Key => as_record::<KeyRecord>(bytes),
         Table::Client => as_record::<ClientRecord>(bytes),
+        Table::Inbox => as_record::<InboxRecord>(bytes),
         Table::Ring => match decode::<RingRecord>(bytes, "ring") {
             Ok(slot) => format!("{} {} void={}", slot.request, slot.digest, slot.answer.is_empty()),
             Err(_) => format!("unreadable ring: {}", bytes.escape_ascii()),

@@ -4,10 +4,13 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use agentcoord_core::Result;
-use agentcoord_core::approval::{ApprovalRef, ApprovalStatus, CancelApproval, RequestApproval};
+use agentcoord_core::approval::{ApprovalStatus, CancelApproval, Consumed, RequestApproval};
+use agentcoord_core::ids::IdPrefix;
+use agentcoord_core::store::Backend;
 use tokio::time::Instant;
 
 use crate::client::{CoordinationClient, Holder, Pending, millis};
+use crate::vote::Asked;
 
 /// What came of an approval. Each case is distinct: a time-out is never a person's refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +30,8 @@ pub enum Decision {
     Pending,
 }
 
-impl From<&ApprovalRef> for Decision {
-    fn from(answer: &ApprovalRef) -> Self {
+impl From<&Consumed> for Decision {
+    fn from(answer: &Consumed) -> Self {
         match answer.status {
             ApprovalStatus::Approved if answer.consumed => Self::Approved,
             ApprovalStatus::Approved => Self::ConsumedBefore,
@@ -50,10 +53,11 @@ impl CoordinationClient {
         ApprovalBuilder { client: self, body: RequestApproval::new(action_type, description) }
     }
 
-    /// Attaches to an approval that was requested before, by short id.
+    /// Attaches to an approval that was requested before, by id: after a restart, for one that this agent, by its name,
+    /// has asked for. To attach whatever the name, request it again under its idempotency key.
     #[must_use]
     pub fn approval(&self, id: impl Into<String>) -> Approval {
-        Approval { holder: self.holder(), key: id.into() }
+        Approval { holder: self.holder(), asked: Asked::known_as(id) }
     }
 }
 
@@ -84,6 +88,18 @@ impl ApprovalBuilder<'_> {
         self
     }
 
+    /// How many people must say no to end it. Default: one.
+    pub fn rejections(mut self, rejections: u32) -> Self {
+        self.body.rejections = rejections;
+        self
+    }
+
+    /// Somebody who may vote; may be called several times. Default: anybody.
+    pub fn eligible(mut self, name: impl Into<String>) -> Self {
+        self.body.eligible.push(name.into());
+        self
+    }
+
     /// Until when it can be decided. Default: an hour.
     pub fn expires_in(mut self, expiry: Duration) -> Self {
         self.body.expires_in = millis(expiry);
@@ -103,8 +119,9 @@ impl<'a> IntoFuture for ApprovalBuilder<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let answer = self.client.run(self.body.seal()).await?;
-            Ok(self.client.approval(answer.key))
+            let holder = self.client.holder();
+            let asked = holder.connection.request_approval(&holder.actor, self.body).await?;
+            Ok(Approval { holder, asked })
         })
     }
 }
@@ -113,20 +130,32 @@ impl<'a> IntoFuture for ApprovalBuilder<'a> {
 #[derive(Debug)]
 pub struct Approval {
     holder: Holder,
-    key: String,
+    asked: Asked,
 }
 
 impl Approval {
     /// The short id, for `agentcoord approve`.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.key
+        self.asked.id()
+    }
+
+    /// What is stored of it now, as people see it.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown approval; `Unavailable` when the engine cannot be reached.
+    pub async fn look(&self) -> Result<agentcoord_core::approval::Approval> {
+        let id = IdPrefix::parse("approval", self.id())?;
+        self.holder.connection.store().await?.approvals().find(&id).await
     }
 
     /// Blocks until it is decided, expired or cancelled.
     ///
+    /// With approvers configured, a verdict is answered only when enough votes for it count by their signatures.
+    ///
     /// # Errors
-    /// `NotFound` for an unknown approval; `Unavailable` when the engine cannot be reached.
+    /// `NotFound` for an unknown approval; `Refused` for somebody else's, and for a verdict that the signatures do not
+    /// bear out; `Unavailable` when the engine cannot be reached.
     ///
     /// # Cancel safety
     /// Cancel-safe: ask again.
@@ -143,7 +172,7 @@ impl Approval {
     }
 
     async fn decision_until(&self, deadline: Option<Instant>) -> Result<Decision> {
-        let answer = self.holder.connection.verdict(&self.holder.actor, &self.key, deadline).await?;
+        let answer = self.holder.connection.verdict(&self.holder.actor, &self.asked, deadline).await?;
         Ok(Decision::from(&answer))
     }
 
@@ -152,6 +181,7 @@ impl Approval {
     /// # Errors
     /// `WrongState` when it is decided already.
     pub async fn cancel(self) -> Result<()> {
-        self.holder.connection.run(&self.holder.actor, CancelApproval { approval: self.key }).await.map(drop)
+        let body = CancelApproval { approval: self.asked.id().to_owned() };
+        self.holder.connection.run(&self.holder.actor, body).await.map(drop)
     }
 }

@@ -12,6 +12,7 @@ use agentcoord_core::op::{Actor, Verb};
 use agentcoord_core::{Error, Result, Store};
 use tokio::sync::watch;
 
+use crate::approver::Approvers;
 use crate::background::Background;
 use crate::config::{BackendChoice, Config};
 use crate::connection::Connection;
@@ -163,6 +164,7 @@ pub struct SessionBuilder {
     redis_url: Option<String>,
     backend: BackendChoice,
     ttl: Option<Duration>,
+    approvers: Option<Approvers>,
     patience: Option<Duration>,
     connection: Option<Connection>,
 }
@@ -183,6 +185,7 @@ impl SessionBuilder {
             redis_url: None,
             backend: BackendChoice::Auto,
             ttl: None,
+            approvers: None,
             patience: None,
             connection: None,
         }
@@ -248,6 +251,12 @@ impl SessionBuilder {
         self
     }
 
+    /// The people whose signed votes on approvals count. Default: votes need no signature.
+    pub fn approvers(mut self, approvers: Approvers) -> Self {
+        self.approvers = Some(approvers);
+        self
+    }
+
     /// How long calls keep trying while the engine is away. Default: 2 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
@@ -275,6 +284,7 @@ impl SessionBuilder {
         config.namespace.clone_from(&self.namespace);
         config.redis_url.clone_from(&self.redis_url);
         config.backend = self.backend;
+        config.approvers.clone_from(&self.approvers);
         config.session_ttl = self.ttl.unwrap_or(config.session_ttl);
         config.patience = self.patience.unwrap_or(config.patience);
         Ok(config)

@@ -7,6 +7,8 @@ use agentcoord_core::history::PruneHistory;
 use agentcoord_core::limits;
 pub use agentcoord_fs::Durability;
 
+use crate::approver::Approvers;
+
 /// The Redis that is tried when none is named.
 pub const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub session_ttl: Duration,
     /// How much of what has come to an end is kept; the keeper forgets the rest in the background.
     pub retention: PruneHistory,
+    /// The people whose signed votes on approvals count; none: votes need no signature.
+    pub approvers: Option<Approvers>,
     /// How long a call keeps trying while the engine is away, before it answers `Unavailable`.
     pub patience: Duration,
 }
@@ -70,6 +74,7 @@ impl Config {
             durability: Durability::Process,
             session_ttl: Duration::from_millis(limits::SESSION_TTL),
             retention: PruneHistory::default(),
+            approvers: None,
             patience: Duration::from_secs(2),
         }
     }

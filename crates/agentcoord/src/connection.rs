@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentcoord_core::engine::Channel;
+use agentcoord_core::audit::AppendAudit;
+use agentcoord_core::engine::{Channel, EngineKind};
 use agentcoord_core::error::BoxError;
 use agentcoord_core::ids::{Id, RequestNo};
 use agentcoord_core::op::{Actor, Call, Op, Verb, answer};
-use agentcoord_core::{Error, Result, Store};
+use agentcoord_core::{Disposition, Error, Result, Store};
+use agentcoord_fs::ModeEngine;
 use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
+use crate::audit::Entry;
 use crate::config::Config;
 use crate::host::{Host, Opened, Style};
 use crate::news::News;
@@ -135,14 +138,27 @@ impl Connection {
         Ok(self.opened().await?.store.clone())
     }
 
-    /// Moves the workspace to another engine, with everything in it.
+    /// Moves the workspace to another engine, with everything in it, and puts that into the audit log. `by` is who asks
+    /// for it, as `human:<name>`.
     ///
     /// # Errors
     /// `Refused` while a session lives; `Unavailable` when an engine cannot be reached, and then nothing has moved.
-    pub async fn switch(&self, to: agentcoord_core::engine::EngineKind) -> Result<crate::decide::Switched> {
-        let mut opened = self.inner.opened.lock().await;
-        *opened = None;
-        self.inner.host.switch(to).await
+    pub async fn switch(&self, to: agentcoord_core::engine::EngineKind, by: &str) -> Result<crate::decide::Switched> {
+        let done = {
+            let mut opened = self.inner.opened.lock().await;
+            *opened = None;
+            self.inner.host.switch(to).await?
+        };
+        if done.from != done.to {
+            let context = format!("{} to {}, epoch {}", done.from.word(), done.to.word(), done.epoch);
+            let reason = format!("moved by hand, with {} records", done.records);
+            let entry = Entry::new(by, "engine_switch", context, reason).encode()?;
+            if let Err(error) = self.run(&Actor::System, AppendAudit { entry }).await {
+                // It has happened; to say that it failed would be wrong.
+                tracing::warn!(%error, "the switch of the engine could not be put into the audit log");
+            }
+        }
+        Ok(done)
     }
 
     /// Runs one mutation and returns its outcome; asks again under the same number while the outcome is unknown, and
@@ -203,6 +219,28 @@ impl Connection {
                 tokio::time::sleep(RETRY).await;
             }
         }
+    }
+
+    /// Whether the host has decided anew since this engine was opened.
+    pub(crate) fn has_moved_on(&self, opened: &Opened) -> bool {
+        let engine = match opened.serving.engine {
+            EngineKind::Redis => ModeEngine::Redis,
+            EngineKind::Files | EngineKind::Memory => ModeEngine::Files,
+        };
+        self.inner.host.namespace().word().is_none_or(|word| !word.serves(opened.epoch, engine))
+    }
+
+    /// Makes ready for another try at a read that has failed: forgets the engine, and waits a little.
+    ///
+    /// # Errors
+    /// The failure itself, when it is of another kind, or the engine has been away since `begun` for too long.
+    pub(crate) async fn recover(&self, error: Error, begun: Instant) -> Result<()> {
+        if error.disposition() != Disposition::Unavailable || begun.elapsed() >= self.config().patience {
+            return Err(error);
+        }
+        *self.inner.opened.lock().await = None;
+        tokio::time::sleep(RETRY).await;
+        Ok(())
     }
 
     /// Forgets an engine that has failed, unless somebody has replaced it already.

@@ -97,7 +97,8 @@ impl Host {
     fn wired(&self, engine: RedisEngine, news: &News) -> Result<Opened> {
         let wakes = RedisWakes::new(self.url()?, self.namespace().name(), Deadlines::default(), news.sink())?;
         let epoch = agentcoord_core::engine::Engine::epoch(&engine);
-        Ok(self.opened(Arc::new(engine), Arc::new(wakes), epoch, false))
+        let feed = engine.feed();
+        Ok(self.opened(Arc::new(engine), Arc::new(wakes), Arc::new(feed), epoch, false))
     }
 
     fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use agentcoord_core::engine::{EngineKind, Wakes};
+use agentcoord_core::engine::{Engine, EngineKind, Feed, Wakes};
 use agentcoord_core::ids::Epoch;
 use agentcoord_core::time::Clock;
 use agentcoord_core::{Error, Result, Store};
-use agentcoord_fs::{FsEngine, FsWakes, ModeEngine, ModeRow, Namespace, Phase, StateDir, SystemClock, Threading};
+use agentcoord_fs::{
+    FsEngine, FsFeed, FsWakes, ModeEngine, ModeRow, Namespace, Phase, StateDir, SystemClock, Threading,
+};
 
 use crate::config::{BackendChoice, Config};
 use crate::news::News;
@@ -44,6 +46,7 @@ pub struct Opened {
     pub serving: Serving,
     pub(crate) epoch: Epoch,
     pub(crate) wakes: Arc<dyn Wakes>,
+    pub(crate) feed: Arc<dyn Feed>,
     /// Tells one opening from the next.
     pub(crate) serial: u64,
 }
@@ -135,13 +138,16 @@ impl Host {
         let engine = FsEngine::open(self.namespace(), row.epoch, self.clock(), config.durability, threading)?;
         let wakes = FsWakes::new(self.namespace(), news.sink())?;
         let asked = config.backend == BackendChoice::Auto && (config.redis_url.is_some() || row.instance.is_some());
-        Ok(self.opened(Arc::new(engine), Arc::new(wakes), row.epoch, asked))
+        let engine: Arc<dyn Engine> = Arc::new(engine);
+        let feed = FsFeed::new(self.namespace(), Arc::clone(&engine));
+        Ok(self.opened(engine, Arc::new(wakes), Arc::new(feed), row.epoch, asked))
     }
 
     pub(crate) fn opened(
         &self,
-        engine: Arc<dyn agentcoord_core::engine::Engine>,
+        engine: Arc<dyn Engine>,
         wakes: Arc<dyn Wakes>,
+        feed: Arc<dyn Feed>,
         epoch: Epoch,
         degraded: bool,
     ) -> Opened {
@@ -152,6 +158,7 @@ impl Host {
             serving: Serving { engine: kind, epoch, degraded, redis },
             epoch,
             wakes,
+            feed,
             serial: self.inner.serial.fetch_add(1, Ordering::Relaxed),
         }
     }

@@ -235,7 +235,7 @@ impl Keeper<'_> {
         let store = self.link.store().await?;
         for _ in 0..TICKS {
             let state = store.state().await?;
-            if state.next_due > state.clock.now && state.next_calendar > state.clock.wall {
+            if state.counts.work == 0 && state.next_due > state.clock.now && state.next_calendar > state.clock.wall {
                 if state.sealed < state.audit && self.seal().await {
                     return Ok(BREATH);
                 }

@@ -108,7 +108,7 @@ pub struct Task {
 
 impl Task {
     /// The task of a claim. One that cannot be read goes back: nobody would work on it.
-    async fn read(holder: Holder, claim: ClaimRef) -> Result<Self> {
+    pub(crate) async fn read(holder: Holder, claim: ClaimRef) -> Result<Self> {
         let claim = Claimed { holder, claim, is_kept: false };
         let store = claim.holder.connection.store().await?;
         let detail = store.tasks().show(&IdPrefix::parse("id", &claim.claim.key)?).await?;
@@ -267,8 +267,11 @@ impl Task {
     }
 
     pub(crate) async fn completed(&self, result: Option<String>) -> Result<()> {
-        let body = CompleteTask::new(self.key(), self.detail.task.id.clone(), self.token(), result);
-        self.change(body).await.map(drop)
+        self.change(self.completion(result)).await.map(drop)
+    }
+
+    pub(crate) fn completion(&self, result: Option<String>) -> CompleteTask {
+        CompleteTask::new(self.key(), self.detail.task.id.clone(), self.token(), result)
     }
 
     /// Says that the task could not be done, and whether another attempt may help.
@@ -280,10 +283,18 @@ impl Task {
     }
 
     pub(crate) async fn failed(&self, reason: String, retry: bool) -> Result<TaskStatus> {
+        self.change(self.failure(reason, retry)?).await
+    }
+
+    pub(crate) fn failure(&self, reason: String, retry: bool) -> Result<FailTask> {
         let task = &self.detail.task;
         let agent = task.claimed_by.as_deref().unwrap_or_default();
         let audit = Entry::dead_letter(agent, &task.key, &task.title, &reason).encode()?;
-        self.change(FailTask::new(self.key(), self.token(), reason, retry, audit)).await
+        Ok(FailTask::new(self.key(), self.token(), reason, retry, audit))
+    }
+
+    pub(crate) fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     /// Puts the task back to its place in the queue.

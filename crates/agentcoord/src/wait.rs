@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use agentcoord_core::approval::{ApprovalRef, ApprovalStatus, ConsumeApproval};
-use agentcoord_core::engine::Channel;
 use agentcoord_core::ids::{RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, AcquireLock, ConfirmLock, LockPath, ReleaseLock, WithdrawLock};
 use agentcoord_core::op::{Actor, Verb};
-use agentcoord_core::task::{Claim, ClaimTask, ConfirmTask, ReleaseTask, WithdrawTask};
-use agentcoord_core::{Error, Result};
-use tokio::time::Instant;
+use agentcoord_core::task::{
+    Claim, ClaimTask, CompleteTask, ConfirmTask, FailTask, ReleaseTask, TaskChanged, WithdrawTask,
+};
+use agentcoord_core::{Disposition, Error, Result};
 
 use crate::connection::Connection;
 use crate::host::Style;
@@ -22,11 +21,15 @@ pub(crate) const SAFETY: Duration = Duration::from_secs(5);
 
 /// A verb that may queue.
 pub(crate) trait Queues: Verb + Clone {
-    type Confirm: Verb<Reply = Self::Reply>;
+    /// What the wait comes to.
+    type Outcome;
+    type Confirm: Verb<Reply = Self::Outcome>;
     fn confirm(ticket: Ticket) -> Self::Confirm;
-    /// The ticket and the next due time, when the reply says that the request waits.
-    fn queued(reply: &Self::Reply) -> Option<(Ticket, Option<u64>)>;
-    fn withdrawal(actor: Actor, request: RequestNo, confirm: Option<RequestNo>) -> Withdrawal;
+    /// What the first answer says of the wait.
+    fn outcome(reply: Self::Reply) -> Self::Outcome;
+    /// The ticket and the next due time, when the request waits.
+    fn queued(outcome: &Self::Outcome) -> Option<(Ticket, Option<u64>)>;
+    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal;
     /// The paths that are asked for.
     fn paths(&self) -> &[LockPath] {
         &[]
@@ -34,14 +37,19 @@ pub(crate) trait Queues: Verb + Clone {
 }
 
 impl Queues for AcquireLock {
+    type Outcome = Acquire;
     type Confirm = ConfirmLock;
+
+    fn outcome(reply: Acquire) -> Acquire {
+        reply
+    }
 
     fn confirm(ticket: Ticket) -> ConfirmLock {
         ConfirmLock { ticket }
     }
 
-    fn queued(reply: &Acquire) -> Option<(Ticket, Option<u64>)> {
-        match reply {
+    fn queued(outcome: &Acquire) -> Option<(Ticket, Option<u64>)> {
+        match outcome {
             Acquire::Queued { ticket, tick_in } => Some((ticket.clone(), *tick_in)),
             Acquire::Granted(_) | Acquire::Contended { .. } | Acquire::Deadlock { .. } | Acquire::Lapsed { .. } => None,
         }
@@ -51,29 +59,66 @@ impl Queues for AcquireLock {
         &self.paths
     }
 
-    fn withdrawal(actor: Actor, request: RequestNo, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Lock(actor, WithdrawLock { request, confirm })
+    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
+        Withdrawal::Lock(actor, WithdrawLock { request: request.number, confirm })
+    }
+}
+
+fn waits(claim: &Claim) -> Option<(Ticket, Option<u64>)> {
+    match claim {
+        Claim::Queued { ticket, tick_in } => Some((ticket.clone(), *tick_in)),
+        Claim::Claimed(_) | Claim::Nothing { .. } | Claim::Lapsed { .. } => None,
     }
 }
 
 impl Queues for ClaimTask {
+    type Outcome = Claim;
     type Confirm = ConfirmTask;
 
     fn confirm(ticket: Ticket) -> ConfirmTask {
         ConfirmTask { ticket }
     }
 
-    fn queued(reply: &Claim) -> Option<(Ticket, Option<u64>)> {
-        match reply {
-            Claim::Queued { ticket, tick_in } => Some((ticket.clone(), *tick_in)),
-            Claim::Claimed(_) | Claim::Nothing { .. } | Claim::Lapsed { .. } => None,
-        }
+    fn outcome(reply: Claim) -> Claim {
+        reply
     }
 
-    fn withdrawal(actor: Actor, request: RequestNo, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Task(actor, WithdrawTask { request, confirm })
+    fn queued(outcome: &Claim) -> Option<(Ticket, Option<u64>)> {
+        waits(outcome)
+    }
+
+    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
+        Withdrawal::Task(actor, WithdrawTask { request: request.number, confirm })
     }
 }
+
+/// The end of a task, which may claim the next one.
+macro_rules! ends_and_claims {
+    ($verb:ty, $withdrawal:ident) => {
+        impl Queues for $verb {
+            type Outcome = Claim;
+            type Confirm = ConfirmTask;
+
+            fn confirm(ticket: Ticket) -> ConfirmTask {
+                ConfirmTask { ticket }
+            }
+
+            fn outcome(reply: TaskChanged) -> Claim {
+                reply.next.unwrap_or(Claim::Nothing { pending: 0 })
+            }
+
+            fn queued(outcome: &Claim) -> Option<(Ticket, Option<u64>)> {
+                waits(outcome)
+            }
+
+            fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
+                Withdrawal::$withdrawal(actor, Box::new(self), request, confirm)
+            }
+        }
+    };
+}
+ends_and_claims!(CompleteTask, Next);
+ends_and_claims!(FailTask, NextAfterFailure);
 
 /// What a dropped future or guard has left behind.
 #[derive(Debug)]
@@ -82,11 +127,18 @@ pub(crate) enum Withdrawal {
     Task(Actor, WithdrawTask),
     Release(Actor, Token),
     Unclaim(Actor, ReleaseTask),
+    /// A claim that goes with the end of a task: the end stands, the claim does not.
+    Next(Actor, Box<CompleteTask>, Unresolved, Option<RequestNo>),
+    NextAfterFailure(Actor, Box<FailTask>, Unresolved, Option<RequestNo>),
 }
 
 impl Withdrawal {
     pub(crate) async fn run(self, connection: &Connection) -> Result<()> {
         match self {
+            Self::Next(actor, end, request, confirm) => undo_claim(connection, &actor, *end, &request, confirm).await,
+            Self::NextAfterFailure(actor, end, request, confirm) => {
+                undo_claim(connection, &actor, *end, &request, confirm).await
+            }
             Self::Lock(actor, body) => connection.run(&actor, body).await.map(drop),
             Self::Task(actor, body) => connection.run(&actor, body).await.map(drop),
             Self::Release(actor, token) => {
@@ -105,21 +157,36 @@ impl Withdrawal {
     }
 }
 
+/// Makes sure that a task has ended under this number, and withdraws the claim that went with it.
+async fn undo_claim<V: Verb>(
+    connection: &Connection,
+    actor: &Actor,
+    end: V,
+    request: &Unresolved,
+    confirm: Option<RequestNo>,
+) -> Result<()> {
+    match connection.ask(request.number, actor, end).await {
+        Ok(_) => connection.run(actor, WithdrawTask { request: request.number, confirm }).await.map(drop),
+        // It was refused as a whole: nothing is claimed.
+        Err(error) if error.disposition() == Disposition::Permanent => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A request under way. Dropped before it is settled, it withdraws itself.
 struct InFlight<'a, V: Queues> {
     connection: &'a Connection,
     actor: &'a Actor,
-    request: Unresolved,
+    /// What was asked and under which number; none when it is settled.
+    asked: Option<(V, Unresolved)>,
     confirm: Option<Unresolved>,
-    settled: bool,
-    verb: std::marker::PhantomData<V>,
 }
 
 impl<V: Queues> Drop for InFlight<'_, V> {
     fn drop(&mut self) {
-        if !self.settled {
+        if let Some((body, request)) = self.asked.take() {
             let confirm = self.confirm.as_ref().map(|c| c.number);
-            self.connection.withdraw_later(V::withdrawal(self.actor.clone(), self.request.number, confirm));
+            self.connection.withdraw_later(body.withdrawal(self.actor.clone(), request, confirm));
         }
     }
 }
@@ -167,25 +234,41 @@ impl Connection {
         self.queue(actor, body).await
     }
 
-    async fn queue<V: Queues>(&self, actor: &Actor, body: V) -> Result<V::Reply> {
+    /// Ends a task and claims the next one in the same step; waits for that as long as `end.next` allows.
+    ///
+    /// # Errors
+    /// As [`Connection::run`].
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: dropped, the task ends all the same, and the claim leaves the line or puts its task back.
+    pub(crate) async fn end_and_claim<V>(&self, actor: &Actor, end: V) -> Result<Claim>
+    where
+        V: Queues<Outcome = Claim>,
+    {
+        self.queue(actor, end).await
+    }
+
+    async fn queue<V: Queues>(&self, actor: &Actor, body: V) -> Result<V::Outcome> {
         let request = self.next_number().await;
-        let ticket = Ticket::of(self.client(), request.number);
+        let number = request.number;
+        let ticket = Ticket::of(self.client(), number);
         let interest = self.news().listen(ticket.as_str());
-        let verb = std::marker::PhantomData;
-        let mut flight = InFlight::<V> { connection: self, actor, request, confirm: None, settled: false, verb };
         let mut in_the_way = body.paths().to_vec();
-        let mut outcome = self.ask(flight.request.number, actor, body).await;
+        let mut flight = InFlight { connection: self, actor, asked: Some((body.clone(), request)), confirm: None };
+        let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
         loop {
             let reply = match outcome {
                 Ok(reply) => reply,
                 Err(error) => {
                     // A refusal has left nothing behind; otherwise something may have happened and is withdrawn.
-                    flight.settled = error.disposition() == agentcoord_core::Disposition::Permanent;
+                    if error.disposition() == Disposition::Permanent {
+                        flight.asked = None;
+                    }
                     return Err(error);
                 }
             };
             let Some((ticket, tick_in)) = V::queued(&reply) else {
-                flight.settled = true;
+                flight.asked = None;
                 return Ok(reply);
             };
             let heard = !self.hear_tickets().await?;
@@ -202,45 +285,6 @@ impl Connection {
             let number = confirm.number;
             flight.confirm = Some(confirm);
             outcome = self.ask(number, actor, V::confirm(ticket)).await;
-        }
-    }
-
-    /// Waits for the verdict on an approval, at most until `deadline`, and consumes it when it is a yes.
-    ///
-    /// Still `Pending` in the answer means that the deadline came first.
-    ///
-    /// # Errors
-    /// As [`Connection::run`].
-    ///
-    /// # Cancel safety
-    /// The approval stays; ask again. A yes that was consumed by a dropped call is answered as consumed before.
-    pub async fn verdict(&self, actor: &Actor, key: &str, deadline: Option<Instant>) -> Result<ApprovalRef> {
-        let channel = Channel::Approval(key.to_owned());
-        let interest = self.news().listen(&format!("approval/{key}"));
-        let mut heard = None;
-        loop {
-            let answer = self.run(actor, ConsumeApproval { approval: key.to_owned() }).await?;
-            if answer.status != ApprovalStatus::Pending || deadline.is_some_and(|at| at <= Instant::now()) {
-                // The answer is the caller's, whatever becomes of the subscription: to hear more is of no harm.
-                if heard.is_some()
-                    && interest.is_alone()
-                    && let Ok(opened) = self.opened().await
-                {
-                    drop(opened.wakes.unsubscribe(&channel).await);
-                }
-                return Ok(answer);
-            }
-            let opened = self.opened().await?;
-            if heard != Some(opened.serial) {
-                opened.wakes.subscribe(&channel).await?;
-                heard = Some(opened.serial);
-                continue; // It may have been decided before we listened.
-            }
-            let pause = Instant::now() + SAFETY;
-            tokio::select! {
-                () = interest.changed() => {}
-                () = tokio::time::sleep_until(deadline.map_or(pause, |at| at.min(pause))) => {}
-            }
         }
     }
 }

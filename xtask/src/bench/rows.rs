@@ -1,5 +1,7 @@
 //! The rows: what is compared with what, where the two sit, and what we want to reach.
 
+mod approvals;
+mod audit;
 mod cli;
 mod locks;
 mod tasks;
@@ -75,7 +77,7 @@ pub(super) fn parts() -> Vec<&'static str> {
 
 /// All rows, in the order of the table.
 pub(super) fn all() -> Vec<Row> {
-    [locks::rows(), tasks::rows(), cli::rows()].concat()
+    [locks::rows(), tasks::rows(), approvals::rows(), audit::rows(), cli::rows()].concat()
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ async fn status(store: &Store) -> Result<String, CliError> {
 
 async fn board(store: &Store) -> Result<String, CliError> {
     let mut out = format!("{MARK}\n# Board\n");
-    let mut filter = ThreadFilter { statuses: ThreadStatus::ALL.to_vec(), limit: PAGE, cursor: None };
+    let mut filter = ThreadFilter { statuses: ThreadStatus::ALL.to_vec(), limit: PAGE, ..ThreadFilter::default() };
     loop {
         let page = store.board().list(&filter).await?;
         for thread in page.items {

@@ -20,6 +20,7 @@ mod status;
 mod store;
 pub(crate) mod tasks;
 mod version;
+mod watch;
 
 /// Declares a set of commands: one line each, `Name(module)`.
 macro_rules! commands {
@@ -117,6 +118,8 @@ commands! {
         Agents(agents),
         /// Run a command as an agent that lives as long as the command
         Run(run),
+        /// Everything that happens, as it happens
+        Watch(watch),
         /// Which engine serves the workspace, and where it keeps things
         Store(store),
         /// Write STATUS.md and BOARD.md

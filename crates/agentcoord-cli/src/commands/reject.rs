@@ -2,7 +2,7 @@
 
 use agentcoord::core::approval::Verdict;
 
-use super::approvals::vote::{self, View};
+use super::approvals::vote::{self, View, Voting};
 use crate::context::Context;
 use crate::error::CliError;
 
@@ -11,12 +11,8 @@ use crate::error::CliError;
 #[command(after_help = "For people: refused in shells that belong to agents. Under one user account this is a fence, \
 not a wall; whoever sets the environment can climb it.")]
 pub(crate) struct Args {
-    /// Approvals, by id or unique prefix
-    #[arg(required = true, value_name = "ID")]
-    ids: Vec<String>,
-    /// Who rejects [default: the login name]
-    #[arg(long, value_name = "NAME")]
-    by: Option<String>,
+    #[command(flatten)]
+    voting: Voting,
     /// Why
     #[arg(short = 'm', long = "reason", value_name = "REASON")]
     reason: String,
@@ -27,5 +23,5 @@ pub(crate) struct Args {
 /// # Errors
 /// As [`vote::cast`].
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
-    vote::cast(context, Verdict::Reject, &args.ids, args.by.as_deref(), Some(args.reason)).await
+    vote::cast(context, Verdict::Reject, args.voting, Some(args.reason)).await
 }

@@ -1,5 +1,7 @@
 //! `status`: who is here, what they hold and do, and what waits for a person; at most a screen.
 
+use std::time::Duration;
+
 use agentcoord::Serving;
 use agentcoord::core::agent::Suspect;
 use agentcoord::core::approval::{Approval, ApprovalStatus};
@@ -10,13 +12,27 @@ use serde::Serialize;
 
 use super::agents::view::{self, AgentView};
 use super::hung::{self, SuspectView};
+use super::watch::{self, Watched};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::output::{Grid, Page, Render, Stamp, Tone, ago};
+use crate::exit::Exit;
+use crate::output::{
+    Answer, Format, Grid, IntoAnswer, Page, Render, Stamp, Tone, Written, ago, is_screen, reader_gone, rendered, write,
+};
+use crate::process::Signals;
 
-/// No arguments.
+/// The shortest time between two pages.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The longest time between two pages on a screen.
+const AGES: Duration = Duration::from_secs(10);
+
+/// Once, or again and again.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args;
+pub(crate) struct Args {
+    /// Show it again whenever something happens; where nobody looks at a screen, the events as lines, or an object each time
+    #[arg(long)]
+    watch: bool,
+}
 
 /// The whole workspace at a glance.
 #[derive(Debug, Serialize)]
@@ -25,10 +41,17 @@ pub(crate) struct View {
     locks: Locks,
     tasks: Tasks,
     approvals: Approvals,
+    audit: Audit,
     hung: Vec<SuspectView>,
     /// What serves, for people; the JSON has it in `meta`.
     #[serde(skip)]
     engine: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Audit {
+    entries: u64,
+    sealed: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,6 +177,9 @@ impl Render for View {
         }
         page.line(format!("locks   {} held, {} waiting", self.locks.held, self.locks.waiting));
         page.line(format!("tasks   {}", self.tasks.line()));
+        if self.audit.entries > 0 {
+            page.line(format!("audit   {} entries, {} sealed", self.audit.entries, self.audit.sealed));
+        }
     }
 
     fn ids(&self) -> Vec<String> {
@@ -165,19 +191,76 @@ impl Render for View {
 ///
 /// # Errors
 /// When the engine cannot be reached.
-pub(crate) async fn run(context: &Context, _: Args) -> Result<View, CliError> {
+pub(crate) async fn run(context: &Context, args: Args) -> Result<Box<dyn Answer>, CliError> {
+    if args.watch {
+        return Ok(watch(context).await?.into_answer());
+    }
+    Ok(look(context).await?.into_answer())
+}
+
+/// Looks again whenever something happens, until the reader goes away or a signal comes.
+///
+/// # Errors
+/// Those of the engine, except that it is away.
+async fn watch(context: &Context) -> Result<Watched, CliError> {
+    let mut signals = Signals::of_ending()?;
+    let gone = reader_gone()?;
+    tokio::pin!(gone);
+    let mut stream = context.connection().await?.events(None);
+    stream.begin().await?;
+    loop {
+        let answer = look(context).await?;
+        let text = rendered(&answer, &context.meta().await, context.settings())
+            .map_err(|cause| CliError::internal("the answer cannot be written as JSON", cause))?;
+        let text = if is_screen() { redrawn(&text) } else { text };
+        match write(&text) {
+            Written::All => {}
+            Written::Closed => return Ok(Watched::until(Exit::Done)),
+            Written::Failed(exit) => return Ok(Watched::until(exit)),
+        }
+        if !is_screen() && context.settings().format == Format::Table {
+            return watch::lines(context, stream).await;
+        }
+        let change = async {
+            tokio::time::sleep(PAUSE).await;
+            if stream.ready().is_none() {
+                tokio::select! {
+                    next = watch::next(context, &mut stream) => drop(next?),
+                    // Ages grow although nothing happens.
+                    () = tokio::time::sleep(AGES), if is_screen() => {}
+                }
+            }
+            while stream.ready().is_some() {}
+            Ok::<_, CliError>(())
+        };
+        tokio::select! {
+            changed = change => changed?,
+            signal = signals.next() => return Ok(Watched::until(Exit::Signal(signal))),
+            () = &mut gone => return Ok(Watched::until(Exit::Done)),
+        }
+    }
+}
+
+/// A page over the one before: each line to its end, and nothing of the old page below. Without a blank in between it
+/// does not flicker.
+fn redrawn(text: &str) -> String {
+    format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n"))
+}
+
+async fn look(context: &Context) -> Result<View, CliError> {
     let store = context.store().await?;
     let agents = store.agents().list(false).await?;
     let hung: Vec<Suspect> = agents.iter().filter_map(|a| Suspect::of(a, limits::HUNG_THRESHOLD)).collect();
     let pending = store.approvals().list(Some(ApprovalStatus::Pending)).await?;
-    let (counts, _) = store.now().await?;
+    let state = store.state().await?;
     let serving = &context.connection().await?.opened().await?.serving;
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(View {
-        locks: Locks { held: agents.iter().map(|a| a.locks).sum(), waiting: count(counts.lock_waiters) },
+        locks: Locks { held: agents.iter().map(|a| a.locks).sum(), waiting: count(state.counts.lock_waiters) },
         agents: agents.into_iter().map(AgentView::from).collect(),
-        tasks: Tasks::of(&counts),
+        tasks: Tasks::of(&state.counts),
         approvals: Approvals { pending: pending.into_iter().map(Pending::from).collect() },
+        audit: Audit { entries: state.audit, sealed: state.sealed },
         hung: hung.into_iter().map(SuspectView::from).collect(),
         engine: engine(serving),
     })

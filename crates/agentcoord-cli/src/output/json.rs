@@ -1,5 +1,6 @@
 //! The JSON forms: the envelope on stdout and the error line on stderr. Fields are only ever added.
 
+use agentcoord::core::hidden::is_hidden;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -45,6 +46,23 @@ pub(crate) fn envelope<T: Serialize>(data: &T, meta: &Meta) -> serde_json::Resul
     serde_json::to_string(&Envelope { v: VERSION, ok: true, data, meta })
 }
 
+/// JSON text in which hidden characters are written as escapes: the same values, and nothing that drives a terminal.
+///
+/// In JSON such characters stand inside of strings only.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// One line for each item of a list.
 ///
 /// # Errors
@@ -75,5 +93,5 @@ pub(crate) fn error(error: &CliError) -> String {
     let CliError { code, message, retryable, details, .. } = error;
     let body = ErrorBody { code, message, retryable: *retryable, details, next };
     let line = serde_json::to_string(&ErrorLine { v: VERSION, ok: false, error: body });
-    line.unwrap_or_else(|_| json!({"v": VERSION, "ok": false}).to_string()) + "\n"
+    visible(&line.unwrap_or_else(|_| json!({"v": VERSION, "ok": false}).to_string())) + "\n"
 }

@@ -9,7 +9,10 @@ pub(crate) mod time;
 
 use std::io::{IsTerminal, Write};
 
+use agentcoord::core::op::Actor;
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 pub(crate) use self::json::Meta;
@@ -96,6 +99,20 @@ pub(crate) trait Render: Serialize + 'static {
     fn silent(&self) -> bool {
         false
     }
+
+    /// What counts as read once this was written out.
+    fn receipt(&self) -> Option<&Receipt> {
+        None
+    }
+}
+
+/// What the board is told once an answer was written out whole: its messages were delivered.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    /// Whose inbox it was.
+    pub(crate) actor: Actor,
+    /// The last message.
+    pub(crate) up_to: u64,
 }
 
 /// An answer of any command.
@@ -112,6 +129,8 @@ pub(crate) trait Answer {
     fn exit(&self) -> Exit;
     /// As [`Render::silent`].
     fn silent(&self) -> bool;
+    /// As [`Render::receipt`].
+    fn receipt(&self) -> Option<&Receipt>;
 }
 
 impl<T: Render> Answer for T {
@@ -138,6 +157,10 @@ impl<T: Render> Answer for T {
     fn silent(&self) -> bool {
         Render::silent(self)
     }
+
+    fn receipt(&self) -> Option<&Receipt> {
+        Render::receipt(self)
+    }
 }
 
 /// A view, or an answer that is boxed already: what the dispatch of commands takes.
@@ -158,38 +181,67 @@ impl IntoAnswer for Box<dyn Answer> {
     }
 }
 
-/// Writes an answer to stdout and says how the process ends.
-pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> Exit {
+/// Writes an answer to stdout. The second value: whether all of it was taken.
+pub(crate) fn emit(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> (Exit, bool) {
     if answer.silent() {
-        return answer.exit();
+        return (answer.exit(), false);
     }
+    match rendered(answer, meta, settings) {
+        Ok(text) => match write(&text) {
+            Written::All => (answer.exit(), true),
+            Written::Closed => (answer.exit(), false),
+            Written::Failed(exit) => (exit, false),
+        },
+        Err(cause) => {
+            (fail(&CliError::internal("the answer cannot be written as JSON", cause), settings.format), false)
+        }
+    }
+}
+
+/// An answer as text.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(crate) fn rendered(answer: &dyn Answer, meta: &Meta, settings: &Settings) -> serde_json::Result<String> {
     let list = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
-    let text = match settings.format {
+    match settings.format {
         Format::Table => {
             let mut page = Page::of_terminal(settings.colour);
             answer.table(&mut page);
             Ok(page.finish())
         }
-        Format::Id => Ok(list(answer.ids())),
-        Format::Jsonl => answer.lines().map(list),
-        Format::Json => answer.json(meta).map(|text| text + "\n"),
-    };
-    match text {
-        Ok(text) => match print(&text) {
-            Exit::Done => answer.exit(),
-            failed => failed,
-        },
-        Err(cause) => fail(&CliError::internal("the answer cannot be written as JSON", cause), settings.format),
+        Format::Id => Ok(list(answer.ids().iter().map(|id| text::line(id)).collect())),
+        Format::Jsonl => answer.lines().map(|lines| list(lines.iter().map(|line| json::visible(line)).collect())),
+        Format::Json => answer.json(meta).map(|text| json::visible(&text) + "\n"),
+    }
+}
+
+/// What became of a text on its way to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It was taken.
+    All,
+    /// The reader has gone away, which is no failure.
+    Closed,
+    /// It could not be written; the error was told.
+    Failed(Exit),
+}
+
+/// Writes text to stdout.
+pub(crate) fn write(text: &str) -> Written {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Written::All,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Written::Closed,
+        Err(error) => Written::Failed(fail(&CliError::internal("stdout", error), Format::Table)),
     }
 }
 
 /// Writes text to stdout. A reader that has gone away is no failure.
 pub(crate) fn print(text: &str) -> Exit {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Done,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(error) => fail(&CliError::internal("stdout", error), Format::Table),
+    match write(text) {
+        Written::All | Written::Closed => Exit::Done,
+        Written::Failed(exit) => exit,
     }
 }
 
@@ -198,9 +250,63 @@ pub(crate) fn stdout() -> impl Write {
     std::io::stdout().lock()
 }
 
-/// Writes text to stderr; when even that fails there is nobody to tell.
-pub(crate) fn complain(text: &str) {
-    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+/// True when a person looks at stdout.
+pub(crate) fn is_screen() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Resolves when whoever reads stdout has gone away: a command that only waits would not notice by writing.
+///
+/// # Errors
+/// When no thread can be started for it.
+pub(crate) fn reader_gone() -> Result<impl Future<Output = ()>, CliError> {
+    let (sender, gone) = tokio::sync::oneshot::channel();
+    let wait = move || {
+        let stdout = std::io::stdout();
+        loop {
+            // Asked for nothing, the kernel still tells of errors and of an end.
+            let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut fds, None) {
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                // Then a write will tell.
+                Err(_) => return,
+            }
+        }
+        sender.send(()).unwrap_or_default();
+    };
+    let thread = std::thread::Builder::new().name("agentcoord-stdout".to_owned()).spawn(wait);
+    drop(thread.map_err(|cause| CliError::internal("a thread cannot be started", cause))?);
+    Ok(async move {
+        if gone.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+/// Writes text to stderr, foreign parts and all: lines stay, nothing else moves the cursor. When even that fails there
+/// is nobody to tell.
+pub(crate) fn complain(foreign: &str) {
+    draw(&text::block(foreign));
+}
+
+/// Writes to stderr what may move the cursor: nothing foreign.
+pub(crate) fn draw(own: &str) {
+    drop(std::io::stderr().lock().write_all(own.as_bytes()));
+}
+
+/// Where log lines go: as [`complain`] writes them.
+pub(crate) struct Complaints;
+
+impl Write for Complaints {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        complain(&String::from_utf8_lossy(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Passes on what a command wrote to stderr, as it is.

@@ -96,6 +96,25 @@ impl Page {
         }
     }
 
+    /// Foreign text of any kind, indented: a diff as a diff, else as a block.
+    pub(crate) fn text(&mut self, foreign: &str, indent: usize) {
+        if text::is_diff(foreign) { self.diff(foreign, indent) } else { self.block(foreign, indent) }
+    }
+
+    /// A diff, indented; what comes and what goes has its colour.
+    pub(crate) fn diff(&mut self, foreign: &str, indent: usize) {
+        for line in text::block(foreign).lines() {
+            let code = match line.as_bytes().first() {
+                _ if ["+++", "---", "diff ", "index "].iter().any(|head| line.starts_with(head)) => Some("1"),
+                Some(b'+') => Some("32"),
+                Some(b'-') => Some("31"),
+                Some(b'@') => Some("36"),
+                _ => None,
+            };
+            self.painted(code, &format!("{}{line}", " ".repeat(indent)));
+        }
+    }
+
     /// An empty line, unless the page is empty or has one.
     pub(crate) fn gap(&mut self) {
         if !self.out.is_empty() && !self.out.ends_with("\n\n") {

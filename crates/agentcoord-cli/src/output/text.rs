@@ -1,12 +1,8 @@
 //! Text as people read it: foreign text is shown escaped, so that nothing stored can drive a terminal.
 
-use crate::error::CliError;
+use agentcoord::core::hidden::is_hidden;
 
-/// Characters that change how the rest of a line looks without being seen.
-fn hides(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
+use crate::error::CliError;
 
 /// One line of foreign text.
 pub(crate) fn line(text: &str) -> String {
@@ -18,6 +14,12 @@ pub(crate) fn block(text: &str) -> String {
     escape(text, true)
 }
 
+/// Whether text is a unified diff, as `git diff` and `diff -u` write it.
+pub(crate) fn is_diff(text: &str) -> bool {
+    let has = |head: &str| text.lines().any(|line| line.starts_with(head));
+    has("diff --git ") || (has("--- ") && has("+++ ") && has("@@ "))
+}
+
 fn escape(text: &str, lines: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -26,7 +28,7 @@ fn escape(text: &str, lines: bool) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if hides(c) => out.extend(c.escape_unicode()),
+            c if is_hidden(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }

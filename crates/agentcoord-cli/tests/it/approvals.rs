@@ -53,7 +53,8 @@ fn approval_is_asked_for_and_decided_on_files() {
 fn approval_is_asked_for_and_decided_on_redis_with_the_same_words() {
     let server = RedisServer::start();
     let repository = Repository::new();
-    let terminal = repository.bare().flag("--backend").flag("redis").flag("--redis-url").flag(&server.url());
+    let terminal = repository.bare().variable("AGENTCOORD_BACKEND", "redis");
+    let terminal = terminal.variable("AGENTCOORD_REDIS_URL", &server.url());
     asked_and_decided(&repository, &terminal.variable("LOGNAME", "eve")).check("asked_and_decided");
 }
 

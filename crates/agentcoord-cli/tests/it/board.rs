@@ -47,6 +47,66 @@ fn messages_of_many_processes_are_all_kept() {
 }
 
 #[test]
+fn messages_reach_whom_they_name_and_count_as_read_once_shown() {
+    let repository = Repository::new();
+    let terminal = repository.terminal().variable("LOGNAME", "eve");
+    let (ann, ben) = (terminal.agent("ann"), terminal.agent("ben"));
+    let mut transcript = Transcript::new(&repository);
+    assert_eq!(terminal.run(&["agents", "register", "ben", "--role", "reviewer"]).exit, 0);
+    transcript.run("ann", &ann, &["board", "post", "Look at auth", "is it safe?", "--to", "@reviewer"]);
+    transcript.run("ann", &ann, &["board", "post", "Lunch?", "@ben and human:eve", "--to", "human:eve"]);
+    transcript.run("ben", &ben, &["board", "read", "--peek", "--limit", "1"]);
+    transcript.run("ben", &ben, &["board", "read"]);
+    transcript.run("ben", &ben, &["board", "read"]);
+    transcript.run("ben", &ben, &["board", "read", "--wait", "0"]);
+    let id = ben.data(&["board", "list", "--by", "ann"])["items"][0]["id"].as_str().unwrap().to_owned();
+    transcript.run("eve", &terminal, &["board", "reply", &id, "at noon", "--key", "noon"]);
+    transcript.run("eve", &terminal, &["board", "reply", &id, "at noon", "--key", "noon"]);
+    transcript.run("ann", &ann, &["board", "read", "--json", "--peek"]);
+    assert_eq!(ben.run(&["agents", "deregister"]).exit, 0);
+    transcript.run("ann", &ann, &["board", "reply", &id, "see you", "--resolve"]);
+    transcript.run("ann", &ann, &["board", "reopen", &id, "-m", "no, tomorrow"]);
+    transcript.run("ann", &ann, &["board", "update", &id, "--priority", "low", "--tag", "food"]);
+    transcript.run("ann", &ann, &["board", "update", &id]);
+    transcript.run("ann", &ann, &["board", "list", "--tag", "food"]);
+    transcript.run("ann", &ann, &["board", "search", "NOON"]);
+    transcript.run("ann", &ann, &["board", "search", "auth"]);
+    transcript.run("ann", &ann, &["board", "search", "nowhere"]);
+    transcript.run("ann", &ann, &["board", "post", "Hi", "there", "--to", "@reviewers"]);
+    transcript.run("ann", &ann, &["board", "post", "Hi", "there", "--to", "@"]);
+    transcript.check("inbox");
+}
+
+#[test]
+fn what_could_not_be_written_out_stays_unread() {
+    let repository = Repository::new();
+    let terminal = repository.terminal();
+    let (ann, ben) = (terminal.agent("ann"), terminal.agent("ben"));
+    ben.data(&["agents", "register", "ben"]);
+    ann.data(&["board", "post", "Hello", "ben", "--to", "ben"]);
+    // The reading end is closed before the command writes.
+    let mut command = ben.command(&["board", "read"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = command.stdout(writer).spawn().unwrap().wait().unwrap();
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(ben.data(&["board", "read"])["items"].as_array().unwrap().len(), 1);
+    assert_eq!(ben.data(&["board", "read"])["items"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn read_waits_until_a_message_comes() {
+    let repository = Repository::new();
+    let terminal = repository.terminal();
+    let (ann, ben) = (terminal.agent("ann"), terminal.agent("ben"));
+    ben.data(&["agents", "register", "ben"]);
+    let reading = ben.start(&["board", "read", "--wait", "1m", "-o", "id"]);
+    let posted = ann.data(&["board", "post", "Hello", "there", "--to", "ben"]);
+    let said = reading.finish();
+    assert_eq!((said.exit, said.stdout.trim()), (0, posted["thread"]["id"].as_str().unwrap()), "{}", said.stderr);
+}
+
+#[test]
 fn decisions_are_logged_and_found_again() {
     let repository = Repository::new();
     let terminal = repository.terminal().variable("LOGNAME", "eve");

@@ -57,9 +57,9 @@ fn task_with_a_start_time_is_kept_back_until_then() {
     let repository = Repository::new();
     let ann = repository.terminal().agent("ann");
     let task = ann.data(&["tasks", "add", "Soon", "--not-before", "300ms"]);
-    assert_eq!(task["task"]["status"], "scheduled");
     assert_eq!(ann.data(&["tasks", "claim", "--wait", "30s"])["task"]["id"], task["task"]["id"]);
     let task = ann.data(&["tasks", "add", "In 2100", "--not-before", "2100-01-01T00:00:00Z"]);
+    assert_eq!(task["task"]["status"], "scheduled");
     assert_eq!(task["task"]["not_before"], "2100-01-01T00:00:00.000Z");
     assert_eq!(ann.data(&["tasks", "add", "Now", "--not-before", "2000-01-01T00:00:00Z"])["task"]["status"], "pending");
 }
@@ -68,11 +68,14 @@ fn task_with_a_start_time_is_kept_back_until_then() {
 fn failed_task_rests_and_comes_back_to_who_waits() {
     let repository = Repository::new();
     let ann = repository.terminal().agent("ann");
-    let id = id_of(&ann, &["tasks", "add", "Fragile", "--backoff", "100ms"]);
+    let patient = id_of(&ann, &["tasks", "add", "Patient", "--backoff", "1h"]);
     ann.data(&["tasks", "claim"]);
-    let failed = ann.data(&["tasks", "fail", &id, "-m", "no luck"]);
+    let failed = ann.data(&["tasks", "fail", &patient, "-m", "no luck"]);
     assert_eq!(failed["task"]["status"], "scheduled");
     assert!(failed["task"]["retry_at"].is_string());
+    let id = id_of(&ann, &["tasks", "add", "Fragile", "--backoff", "100ms"]);
+    ann.data(&["tasks", "claim"]);
+    ann.data(&["tasks", "fail", &id, "-m", "no luck"]);
     assert_eq!(ann.data(&["tasks", "claim", "--wait", "30s"])["task"]["attempt"], 2);
 }
 
@@ -95,6 +98,12 @@ fn import_lines_name_pauses_start_times_and_dependencies() {
     let said = terminal.run(&["tasks", "import", "bad.jsonl"]);
     assert_eq!(said.exit, 2);
     assert!(said.stderr.contains("not_before"), "{}", said.stderr);
+    let lines = [json!({"title": "fine"}), json!({"title": "x", "depends_on": ["0123abcd"]})].map(|l| l.to_string());
+    std::fs::write(repository.root().join("bad.jsonl"), lines.join("\n")).unwrap();
+    let said = terminal.run(&["tasks", "import", "bad.jsonl"]);
+    assert_eq!(said.exit, 2);
+    assert!(said.stderr.contains("line 2: depends_on: no task `0123abcd`"), "{}", said.stderr);
+    assert_eq!(terminal.data(&["status"])["tasks"]["pending"], 2, "nothing was written");
 }
 
 #[test]

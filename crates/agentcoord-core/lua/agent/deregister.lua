@@ -4,5 +4,5 @@
 
 return step(function(op)
     local actor = acting()
-    return {settled = agent.close(actor.id, actor.session, op.reason or 'deregistered')}
+    return {settled = agent.close(actor.id, op.reason or 'deregistered')}
 end)

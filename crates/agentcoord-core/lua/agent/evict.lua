@@ -45,11 +45,10 @@ return step(function(op)
     end
     local passed_on = 0
     for _, id in ipairs(sessions) do
-        local session = get('session', id)
-        agent.finish(id, session, reason)
+        agent.finish(id, reason)
         -- A step's worth of holdings for the first ones; what is left of the others is due at once.
         if passed_on < WORK_PER_STEP then
-            passed_on = passed_on + agent.settle(id, session)
+            passed_on = passed_on + agent.settle(id)
         end
     end
     audit.record(op.audit)

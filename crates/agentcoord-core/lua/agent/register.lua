@@ -52,12 +52,14 @@ local function new_agent(op)
         capabilities = op.capabilities, session = op.session, created_at = wall, metadata = op.metadata,
     }
     put('agent', key, record)
+    -- What was posted to its role before it came is not news to it.
+    put('inbox', 'agent:' .. record.name, {read = state.seq})
     return key, record
 end
 
 local function resumed(key, record, op)
     pulse(record.session, true)
-    local session = get('session', record.session)
+    local session = edit('session', record.session)
     if session then
         session.working_on = op.working_on or session.working_on
         if op.process then
@@ -82,6 +84,7 @@ return step(function(op)
             return resumed(key, record, op)
         end
         if record then
+            record = copy(record)
             record.session = op.session
             record.role = op.role
             record.capabilities = op.capabilities
@@ -91,9 +94,16 @@ return step(function(op)
             key, record = new_agent(op)
         end
     end
+    local capabilities = {}
+    for at, word in ipairs(record.capabilities) do
+        capabilities[at] = word
+    end
+    table.sort(capabilities, before)
     put('session', op.session, {
         agent = key, name = record.name, kind = op.kind, host = op.host, ttl = op.ttl, due = now + op.ttl,
         started_at = wall, parent = op.parent, process = op.process, working_on = op.working_on,
+        capabilities = #capabilities > 0 and capabilities or nil,
+        role = record.role,
     })
     pulse(op.session, true)
     wake('keeper')

@@ -7,7 +7,9 @@ return step(function(op)
     local from, to = under('due')
     local first = scan(from, to, 1)[1]
     local next_in
-    if first then
+    if state.counts.work > 0 then
+        next_in = 0
+    elseif first then
         next_in = math.max(0, tonumber(first[2]) - now)
     end
     return {settled = settled, next_in = next_in}

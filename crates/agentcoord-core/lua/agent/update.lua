@@ -4,7 +4,7 @@
 
 return step(function(op)
     local actor = acting()
-    local session = actor.session
+    local session = edit('session', actor.id)
     session.status = op.status or session.status
     session.working_on = op.working_on or session.working_on
     if op.busy_for then

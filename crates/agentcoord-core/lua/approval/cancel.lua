@@ -1,6 +1,6 @@
 -- approval/cancel: calls a pending approval off; only its requester may.
 -- op {approval}
--- returns {key, status, duplicate, consumed}
+-- returns {key, status, duplicate}
 
 return step(function(op)
     local by = principal()

@@ -1,6 +1,6 @@
 -- approval/request: asks people to approve an action; the same key attaches to the same approval again.
--- op {id, action_type, description, quorum, rejections, eligible, expires_in, key, digest, has_payload, has_diff}
--- returns {key, status, duplicate, consumed}
+-- op {id, action_type, description, quorum, rejections, eligible, signed, expires_in, key, digest, has_payload, has_diff}
+-- returns {key, status, duplicate}
 
 return step(function(op)
     local requested_by = principal()
@@ -11,14 +11,14 @@ return step(function(op)
             forbid('key_reused')
         end
         local record = get('approval', known.key)
-        return {key = known.key, status = record and record.status or 'expired', duplicate = true, consumed = false}
+        return {key = known.key, status = record and record.status or 'expired', duplicate = true}
     end
     local key = free_key('approval', op.id)
     local record = {
         id = op.id, seq = next_seq(), action_type = op.action_type, description = op.description, digest = op.digest,
         status = 'pending', requested_by = requested_by, requested_at = wall, expires_at = wall + op.expires_in,
         quorum = op.quorum, rejections = op.rejections, eligible = op.eligible, votes = {}, key = op.key,
-        has_payload = op.has_payload or nil, has_diff = op.has_diff or nil,
+        has_payload = op.has_payload or nil, has_diff = op.has_diff or nil, signed = op.signed or nil,
     }
     if ACTOR == 'session' then
         record.session = ACTOR_NAME

@@ -1,6 +1,6 @@
 -- approval/vote: counts a person's vote and decides when there are enough.
--- op {approval, verdict, digest, note, audit}
--- returns {key, status, duplicate, consumed}
+-- op {approval, verdict, digest, note, signature, audit}
+-- returns {key, status, duplicate}
 
 -- The votes and one more, and how many of them say the same.
 local function with_vote(votes, vote)
@@ -17,11 +17,20 @@ end
 
 local function has_voted(votes, by)
     for _, vote in ipairs(votes) do
-        if vote.by == by then
+        if approval.same_name(vote.by, by) then
             return true
         end
     end
     return false
+end
+
+local function is_eligible(people, name)
+    for _, known in ipairs(people) do
+        if approval.same_name(known, name) then
+            return true
+        end
+    end
+    return #people == 0
 end
 
 return step(function(op)
@@ -30,21 +39,25 @@ return step(function(op)
     end
     local by = 'human:' .. ACTOR_NAME
     local key, record = resolve('approval', op.approval)
-    if record.requested_by == by then
+    if approval.same_name(record.requested_by, by) then
         forbid('own_request')
     end
     if record.status == 'pending' and has_voted(record.votes, by) then
         forbid('already_voted')
     end
     approval.pending(key, record)
-    if #record.eligible > 0 and not contains(record.eligible, ACTOR_NAME) then
+    if not is_eligible(record.eligible, ACTOR_NAME) then
         forbid('not_eligible')
+    end
+    if record.signed and not op.signature then
+        forbid('unsigned')
     end
     if op.digest and op.digest ~= record.digest then
         forbid('digest_mismatch')
     end
+    local vote = {by = by, verdict = op.verdict, note = op.note, at = wall, signature = op.signature}
     local agreeing
-    record.votes, agreeing = with_vote(record.votes, {by = by, verdict = op.verdict, note = op.note, at = wall})
+    record.votes, agreeing = with_vote(record.votes, vote)
     if op.verdict == 'reject' and agreeing >= record.rejections then
         approval.decide(key, record, 'rejected')
     elseif op.verdict == 'approve' and agreeing >= record.quorum then

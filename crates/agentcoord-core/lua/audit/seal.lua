@@ -6,7 +6,7 @@ return step(function(op)
     if ACTOR == 'session' then
         forbid('sealed_by_no_agent')
     end
-    local sealed = state.sealed or 0
+    local sealed = state.sealed
     local upto = op.after + #op.hashes / HASH_DIGITS
     if op.after == sealed and upto <= state.audit then
         local key = text(math.floor(op.after / SEAL_RUN) + 1)

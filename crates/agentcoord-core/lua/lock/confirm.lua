@@ -18,7 +18,7 @@ return step(function(op)
         return lock.queued(op.ticket, tick_of(waiter))
     end
     local key = text(waiter.offered)
-    local grant = get('lock', key)
+    local grant = edit('lock', key)
     delete('lock_ticket', op.ticket)
     if not grant then
         return {lapsed = {ticket = op.ticket}}

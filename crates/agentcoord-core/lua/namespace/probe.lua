@@ -14,6 +14,7 @@ local needed = {
     {'time'},
     {'get', ROOT .. ':agent:k'},
     {'set', ROOT .. ':agent:k', 'v'},
+    {'mset', ROOT .. ':agent:k', 'v'},
     {'del', ROOT .. ':agent:k'},
     {'zrangebylex', INDEX, '-', '+'},
     {'zcard', INDEX},

@@ -1,6 +1,6 @@
--- task/complete: says that the task is done. `id` names the stored result and must be the task's.
--- op {key, id, token, has_result}
--- returns {key, status}
+-- task/complete: says that the task is done, and claims the next one when asked to. `id` names the stored result and must be the task's.
+-- op {key, id, token, has_result, next}
+-- returns {key, status, next?}, next as task/claim answers
 
 return step(function(op)
     local key, record = task.owned(op.key, op.token)
@@ -9,5 +9,5 @@ return step(function(op)
     end
     record.has_result = op.has_result or nil
     task.finish(key, record, 'completed')
-    return task.changed(key, 'completed')
+    return task.finished(key, 'completed', op.next)
 end)

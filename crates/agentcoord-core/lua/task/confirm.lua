@@ -4,20 +4,28 @@
 
 return step(function(op)
     local actor = acting()
-    local lapsed = {lapsed = {ticket = op.ticket}}
-    local waiter = get('task_ticket', op.ticket)
+    local ticket = op.ticket
+    local waiter = edit('task_ticket', ticket)
     if not waiter or waiter.session ~= actor.id then
-        return lapsed
+        return {lapsed = {ticket = ticket}}
+    end
+    if is_in_line(waiter) then
+        return task.queued(ticket, waiter)
     end
     local key = waiter.offered
-    if not key then
-        return task.queued(op.ticket, waiter)
+    local record = key and edit('task', key)
+    if not record or record.ticket ~= ticket then
+        -- What was offered has gone elsewhere. Tasks that became ready meanwhile were not handed to this claim.
+        key, record = task.best(waiter.tags, waiter.capabilities)
+        if not key then
+            waiter.offered = nil
+            waiter.away = nil
+            put('task_ticket', ticket, waiter)
+            return task.queued(ticket, waiter)
+        end
+        task.take(record, waiter.session, waiter.agent, waiter.name, ticket)
     end
-    delete('task_ticket', op.ticket)
-    local record = get('task', key)
-    if not record or record.ticket ~= op.ticket then
-        return lapsed
-    end
+    delete('task_ticket', ticket)
     local lease = waiter.lease or record.lease
     record.offer = nil
     record.deadline = lease and now + lease

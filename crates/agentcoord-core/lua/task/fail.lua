@@ -1,6 +1,6 @@
 -- task/fail: says that the task could not be done; it rests and is tried again while attempts are left and may help.
--- op {key, token, reason, retry, chance, audit}
--- returns {key, status}
+-- op {key, token, reason, retry, chance, audit, next}
+-- returns {key, status, next?}, next as task/claim answers
 
 return step(function(op)
     local key, record = task.owned(op.key, op.token)
@@ -10,10 +10,10 @@ return step(function(op)
         local pause = task.pause(record.backoff or task.BACKOFF, record.attempt, op.chance)
         task.free(record)
         record.retry_at = now + pause
-        return task.changed(key, task.enqueue(key, record))
+        return task.finished(key, task.enqueue(key, record), op.next)
     end
     local status = op.retry and 'dead' or 'failed'
     task.finish(key, record, status)
     audit.record(op.audit)
-    return task.changed(key, status)
+    return task.finished(key, status, op.next)
 end)

@@ -2,16 +2,17 @@
 -- op {request, confirm}
 -- returns {key?}
 
--- The task that a claim or confirm was answered with.
+-- The task that a claim, a confirm, or a claim with the end of another task was answered with.
 local function key_of(number)
     local answer = answer_or_void(number)
     local reply = answer and answer.done and answer.done.reply
-    return reply and reply.claimed and reply.claimed.key
+    local claim = reply and (reply.next or reply).claimed
+    return claim and claim.key
 end
 
 -- Puts a task back that was claimed under this ticket, as if it had not been claimed.
 local function give_back(key, ticket)
-    local record = key and get('task', key)
+    local record = key and edit('task', key)
     if not record or record.ticket ~= ticket then
         return nil
     end

@@ -12,7 +12,7 @@ use crate::machine::rows::Rows;
 use crate::machine::step::{Ruled, Step};
 use crate::machine::{lock, task};
 use crate::op::Actor;
-use crate::record::{AgentRecord, NEVER, PulseRecord, SessionRecord};
+use crate::record::{AgentRecord, InboxRecord, NEVER, PulseRecord, SessionRecord};
 use crate::table::{Range, Table, index};
 
 pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled<Registered> {
@@ -62,11 +62,20 @@ pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled
         ended_at: None,
         reason: None,
         settling: None,
+        capabilities: sorted(&agent.capabilities),
+        role: Some(agent.role.clone()),
     };
     step.put(body.session.as_str(), &session)?;
     step.pulse(&body.session, true)?;
     step.wake(KEEPER);
     Ok(Registered { agent: key, session: body.session, name: agent.name, resumed: false })
+}
+
+/// Capabilities as a session keeps them.
+fn sorted(capabilities: &[String]) -> Option<Vec<String>> {
+    let mut sorted = capabilities.to_vec();
+    sorted.sort();
+    (!sorted.is_empty()).then_some(sorted)
 }
 
 enum Known {
@@ -120,6 +129,9 @@ fn new_agent<R: Rows>(step: &mut Step<'_, R>, body: &Register) -> Ruled<(String,
         metadata: body.metadata.clone(),
     };
     step.put(&key, &agent)?;
+    // What was posted to its role before it came is not news to it.
+    let read = step.state.seq;
+    step.put(&format!("agent:{}", agent.name), &InboxRecord { read })?;
     Ok((key, agent))
 }
 
@@ -221,6 +233,7 @@ pub(super) fn tick<R: Rows>(step: &mut Step<'_, R>, body: Tick) -> Ruled<Ticked>
     super::reap(step, most.saturating_sub(limits::REAP_PER_STEP))?;
     let first = step.scan(&Range::under(&["due"]), 1)?;
     let next = first.first().and_then(|e| e.parts()[1].parse::<u64>().ok()).unwrap_or(NEVER);
+    let next = if step.state.counts.work > 0 { step.now } else { next };
     let next_in = (next != NEVER).then(|| next.saturating_sub(step.now));
     Ok(Ticked { settled: step.settled(), next_in })
 }

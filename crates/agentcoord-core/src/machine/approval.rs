@@ -1,7 +1,8 @@
 //! Rules of approvals: people vote, agents wait.
 
 use crate::approval::{
-    ApprovalRef, ApprovalStatus, CancelApproval, CastVote, ConsumeApproval, RequestApproval, Verdict, Vote,
+    ApprovalRef, ApprovalStatus, CancelApproval, CastVote, ConsumeApproval, Consumed, RequestApproval, Verdict, Vote,
+    same_name,
 };
 use crate::error::{Noun, Policy, Refusal};
 use crate::limits;
@@ -19,7 +20,7 @@ pub(super) fn request<R: Rows>(step: &mut Step<'_, R>, body: RequestApproval) ->
             return Err(Policy::KeyReused.into());
         }
         let status = step.get::<ApprovalRecord>(&known.key)?.map_or(ApprovalStatus::Expired, |a| a.status);
-        return Ok(ApprovalRef { key: known.key, status, duplicate: true, consumed: false });
+        return Ok(ApprovalRef { key: known.key, status, duplicate: true });
     }
     let key = step.free_key::<ApprovalRecord>(&body.id, |a| &a.id)?;
     let session = match &step.call.actor {
@@ -44,6 +45,7 @@ pub(super) fn request<R: Rows>(step: &mut Step<'_, R>, body: RequestApproval) ->
         key: body.key,
         has_payload: body.has_payload.then_some(true),
         has_diff: body.has_diff.then_some(true),
+        signed: body.signed.then_some(true),
         decided_at: None,
         consumed_at: None,
     };
@@ -56,7 +58,7 @@ pub(super) fn request<R: Rows>(step: &mut Step<'_, R>, body: RequestApproval) ->
 }
 
 fn answer(key: String, approval: &ApprovalRecord) -> ApprovalRef {
-    ApprovalRef { key, status: approval.status, duplicate: false, consumed: false }
+    ApprovalRef { key, status: approval.status, duplicate: false }
 }
 
 pub(super) fn vote<R: Rows>(step: &mut Step<'_, R>, body: CastVote) -> Ruled<ApprovalRef> {
@@ -65,20 +67,24 @@ pub(super) fn vote<R: Rows>(step: &mut Step<'_, R>, body: CastVote) -> Ruled<App
     };
     let by = format!("human:{name}");
     let (key, mut approval) = step.resolve::<ApprovalRecord>(Noun::Approval, &body.approval, |a| &a.id)?;
-    if approval.requested_by == by {
+    if same_name(&approval.requested_by, &by) {
         return Err(Policy::OwnRequest.into());
     }
-    if approval.votes.iter().any(|v| v.by == by) && approval.status == ApprovalStatus::Pending {
+    if approval.votes.iter().any(|v| same_name(&v.by, &by)) && approval.status == ApprovalStatus::Pending {
         return Err(Policy::AlreadyVoted.into());
     }
     pending(step, &key, &approval)?;
-    if !approval.eligible.is_empty() && !approval.eligible.contains(&name) {
+    if !approval.eligible.is_empty() && !approval.eligible.iter().any(|known| same_name(known, &name)) {
         return Err(Policy::NotEligible.into());
+    }
+    if approval.signed == Some(true) && body.signature.is_none() {
+        return Err(Policy::Unsigned.into());
     }
     if body.digest.as_ref().is_some_and(|d| *d != approval.digest) {
         return Err(Policy::DigestMismatch.into());
     }
-    approval.votes.push(Vote { by, verdict: body.verdict, note: body.note, at: step.wall });
+    let CastVote { verdict, note, signature, .. } = body;
+    approval.votes.push(Vote { by, verdict, note, at: step.wall, signature });
     let cast = |verdict| approval.votes.iter().filter(|v| v.verdict == verdict).count();
     if cast(Verdict::Reject) >= approval.rejections as usize {
         decide(step, &key, &mut approval, ApprovalStatus::Rejected);
@@ -124,9 +130,12 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelApproval) -> R
     Ok(answer(key, &approval))
 }
 
-pub(super) fn consume<R: Rows>(step: &mut Step<'_, R>, body: ConsumeApproval) -> Ruled<ApprovalRef> {
-    step.principal()?;
+pub(super) fn consume<R: Rows>(step: &mut Step<'_, R>, body: ConsumeApproval) -> Ruled<Consumed> {
+    let by = step.principal()?;
     let (key, mut approval) = step.resolve::<ApprovalRecord>(Noun::Approval, &body.approval, |a| &a.id)?;
+    if approval.requested_by != by && (body.key.is_none() || body.key != approval.key) {
+        return Err(Policy::NotRequester.into());
+    }
     if is_overdue(step, &approval) {
         decide(step, &key, &mut approval, ApprovalStatus::Expired);
         step.put(&key, &approval)?;
@@ -136,7 +145,8 @@ pub(super) fn consume<R: Rows>(step: &mut Step<'_, R>, body: ConsumeApproval) ->
         approval.consumed_at = Some(step.wall);
         step.put(&key, &approval)?;
     }
-    Ok(ApprovalRef { consumed, ..answer(key, &approval) })
+    let ApprovalRecord { status, requested_by, digest, expires_at, votes, .. } = approval;
+    Ok(Consumed { key, status, consumed, requested_by, digest, expires_at, votes })
 }
 
 /// Nobody decided in time.

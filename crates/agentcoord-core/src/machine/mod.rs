@@ -64,7 +64,8 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         t::RedriveTask => task::redrive,
         b::OpenThread => board::open,
         b::PostMessage => board::post,
-        b::ResolveThread => board::resolve,
+        b::UpdateThread => board::update,
+        b::ReadInbox => board::read,
         p::RequestApproval => approval::request,
         p::CastVote => approval::vote,
         p::CancelApproval => approval::cancel,
@@ -141,7 +142,8 @@ fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
             | Table::Message
             | Table::Audit
             | Table::Seal
-            | Table::Ring => {}
+            | Table::Ring
+            | Table::Inbox => {}
         }
     }
     lock::hand_over(step)

@@ -12,8 +12,8 @@ use crate::ids::{Csn, Id, RequestNo, SHORT_ID, Token};
 use crate::limits;
 use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
-use crate::op::{Actor, Blob, Call, decode, encode};
-use crate::record::{AgentRecord, ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
+use crate::op::{Actor, Blob, Call, decode};
+use crate::record::{ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Record, Table, pad};
 use crate::time::{LeaseMs, Reading, WallMs};
 
@@ -61,11 +61,26 @@ pub(crate) struct Acting {
     pub(crate) session: SessionRecord,
 }
 
+impl Acting {
+    /// What the agent can do, sorted.
+    pub(crate) fn capabilities(&self) -> Vec<String> {
+        self.session.capabilities.clone().unwrap_or_default()
+    }
+}
+
 /// A record that the step has looked at: its encoded form before and, as it stands, after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Touched {
     before: Option<Vec<u8>>,
     after: Option<Vec<u8>>,
+    /// Put or deleted.
+    dirty: bool,
+}
+
+impl Touched {
+    fn is_changed(&self) -> bool {
+        self.dirty && (self.before.is_some() || self.after.is_some())
+    }
 }
 
 /// A step in progress.
@@ -84,10 +99,12 @@ pub(crate) struct Step<'a, R: Rows> {
     settled: u64,
     /// Lock paths that have become free and whose waiters are still to be looked at.
     pub(crate) freed: VecDeque<Freed>,
-    /// Waiters that this step may still look at for them.
+    /// Waiters that this step may still look at for them, and for tasks.
     pub(crate) turns: usize,
     /// Dependencies of tasks that this step may still link or change for work that may be put off.
     pub(crate) links: usize,
+    /// Seeks that this step may still make for tasks that have become ready.
+    pub(crate) seeks: usize,
     /// Lease time since the step before.
     pause: u64,
     /// Whether many sessions have fallen silent at once, when somebody had to know.
@@ -114,7 +131,8 @@ impl<'a, R: Rows> Step<'a, R> {
             settled: 0,
             freed: VecDeque::new(),
             turns: limits::WORK_PER_STEP,
-            links: limits::WORK_PER_STEP,
+            links: limits::LINKS_PER_STEP,
+            seeks: limits::SEEKS_PER_STEP,
             pause,
             crowd_is_silent: None,
         })
@@ -181,7 +199,7 @@ impl<'a, R: Rows> Step<'a, R> {
             let away = self.pause * 3 >= session.ttl * 2;
             let crowd = u64::try_from(self.state.counts.sessions).unwrap_or(0) >= limits::CROWD;
             if crowd && (away || self.crowd_is_silent()?) {
-                self.state.spared = Some(self.now);
+                self.state.spared = self.now;
                 return Ok(self.now + session.ttl);
             }
         }
@@ -190,7 +208,7 @@ impl<'a, R: Rows> Step<'a, R> {
 
     /// Whether a process has missed its time since the last time that all were spared.
     fn has_fallen_silent(&self, beat: LeaseMs, session: &SessionRecord) -> bool {
-        let fresh = self.state.spared.is_none_or(|spared| beat >= spared);
+        let fresh = beat >= self.state.spared;
         session.kind == SessionKind::Process && fresh && beat + session.ttl <= self.now
     }
 
@@ -223,18 +241,15 @@ impl<'a, R: Rows> Step<'a, R> {
         }
     }
 
-    pub(crate) fn agent_of(&mut self, acting: &Acting) -> Ruled<AgentRecord> {
-        let key = acting.session.agent.clone();
-        Ok(self.get::<AgentRecord>(&key)?.ok_or(Refusal::NotFound { noun: Noun::Agent, id: key })?)
-    }
-
     pub(crate) fn get<T: Record>(&mut self, key: &str) -> Ruled<Option<T>> {
         let bytes = match self.touched.get(&(T::TABLE, key.to_owned())) {
             Some(touched) => touched.after.clone(),
             None => {
                 let bytes = self.rows.get(T::TABLE, key)?;
-                self.touched
-                    .insert((T::TABLE, key.to_owned()), Touched { before: bytes.clone(), after: bytes.clone() });
+                self.touched.insert(
+                    (T::TABLE, key.to_owned()),
+                    Touched { before: bytes.clone(), after: bytes.clone(), dirty: false },
+                );
                 bytes
             }
         };
@@ -260,9 +275,10 @@ impl<'a, R: Rows> Step<'a, R> {
             }
             record.count(&mut self.state.counts, sign.into());
         }
-        let bytes = record.map(encode).transpose()?;
+        let bytes = record.map(Record::stored).transpose()?;
         if let Some(touched) = self.touched.get_mut(&(T::TABLE, key.to_owned())) {
             touched.after = bytes;
+            touched.dirty = true;
         }
         Ok(())
     }
@@ -361,15 +377,22 @@ impl<'a, R: Rows> Step<'a, R> {
         self.put(&key, slot)
     }
 
-    /// Takes due entries up to now, at most `limit`, as (table, key).
+    /// Takes what is to be settled, at most `limit`, as (table, key): due entries up to now, then work that is left over.
     pub(crate) fn due(&mut self, limit: usize) -> Ruled<Vec<(Table, String)>> {
+        let up_to =
+            |index: &str, at: u64| Range { from: Entry::of(&[index, ""]).0, to: Entry::of(&[index, &pad(at)]).0 };
+        let mut ranges = Vec::new();
+        if self.state.next_due <= self.now {
+            ranges.push(up_to("due", self.now + 1));
+        }
+        if self.state.next_calendar <= self.wall {
+            ranges.push(up_to("cal", self.wall + 1));
+        }
+        if self.state.counts.work > 0 {
+            ranges.push(Range::under(&["work"]));
+        }
         let mut items = Vec::new();
-        for (index, now, next) in [("due", self.now, self.state.next_due), ("cal", self.wall, self.state.next_calendar)]
-        {
-            if next > now {
-                continue;
-            }
-            let range = Range { from: Entry::of(&[index, ""]).0, to: Entry::of(&[index, &pad(now + 1)]).0 };
+        for range in ranges {
             for entry in self.scan(&range, limit - items.len().min(limit))? {
                 if let [_, _, table, key] = entry.parts()[..]
                     && let Some(table) = Table::parse(table)
@@ -381,10 +404,10 @@ impl<'a, R: Rows> Step<'a, R> {
         Ok(items)
     }
 
-    /// Writes everything. Appends an event when a record other than a pulse has changed, or the request was asked again.
+    /// Writes everything. Appends an event when a record other than a pulse was put or deleted, or the request was asked again.
     pub(crate) fn commit(mut self, answer: impl FnOnce(Csn) -> Result<Vec<u8>>) -> Ruled<Stepped> {
         let changed =
-            self.call.again || self.touched.iter().any(|((table, _), t)| *table != Table::Pulse && t.before != t.after);
+            self.call.again || self.touched.iter().any(|((table, _), t)| *table != Table::Pulse && t.is_changed());
         if changed {
             self.state.csn.0 += 1;
         }
@@ -394,10 +417,8 @@ impl<'a, R: Rows> Step<'a, R> {
         }
         self.move_hints()?;
         let mut images = Vec::new();
-        for ((table, key), Touched { before, after }) in &self.touched {
-            if before == after {
-                continue;
-            }
+        for ((table, key), touched) in self.touched.iter().filter(|(_, touched)| touched.is_changed()) {
+            let after = &touched.after;
             match after {
                 Some(record) => self.rows.put(*table, key, record)?,
                 None => self.rows.delete(*table, key)?,

@@ -36,7 +36,7 @@ impl Record for DependencyRecord {
 }
 
 record! {
-    /// Tasks that `task` depends on and that are still to be linked: more than one step may do. It is due at once.
+    /// Tasks that `task` depends on and that are still to be linked: more than one step may do.
     LinkRecord { task: String, ids: Vec<String>, since: LeaseMs; }
 }
 
@@ -52,12 +52,16 @@ impl Record for LinkRecord {
     const TABLE: Table = Table::Link;
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        out.push(index::due(self.since, Table::Link, key));
+        out.push(index::work(self.since, Table::Link, key));
+    }
+
+    fn count(&self, counts: &mut Counts, sign: i64) {
+        counts.work += sign;
     }
 }
 
 record! {
-    /// That more dependents of a task than one step may look at are still to be told how it stands. It is due at once.
+    /// That more dependents of a task than one step may look at are still to be told how it stands.
     AnnouncementRecord { since: LeaseMs; }
 }
 
@@ -65,6 +69,10 @@ impl Record for AnnouncementRecord {
     const TABLE: Table = Table::Announcement;
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        out.push(index::due(self.since, Table::Announcement, key));
+        out.push(index::work(self.since, Table::Announcement, key));
+    }
+
+    fn count(&self, counts: &mut Counts, sign: i64) {
+        counts.work += sign;
     }
 }

@@ -1,6 +1,6 @@
 //! The agent registry on any engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
@@ -133,6 +133,19 @@ impl Store {
             Some((id.parse().ok()?, record))
         });
         Ok(bound.collect())
+    }
+
+    /// What each live session can do, each combination once.
+    pub(super) async fn live_capabilities(&self) -> Result<BTreeSet<Vec<String>>> {
+        let ids: Vec<String> = self.live_sessions().await?.into_values().flatten().collect();
+        let sessions = self.get_all::<SessionRecord>(&ids).await?;
+        let pulses = self.get_all::<PulseRecord>(&ids).await?;
+        let State { clock, spared, .. } = self.state().await?;
+        let lives = |session: &SessionRecord, pulse: Option<PulseRecord>| {
+            session.ended_at.is_none() && session.lives_until(pulse.map_or(0, |p| p.beat), spared) > clock.now
+        };
+        let live = sessions.into_iter().zip(pulses).filter_map(|(session, pulse)| session.filter(|s| lives(s, pulse)));
+        Ok(live.map(|session| session.capabilities.unwrap_or_default()).collect())
     }
 
     /// Live sessions by agent.

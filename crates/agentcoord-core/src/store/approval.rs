@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::Store;
 use crate::approval::{
     Approval, ApprovalDetail, ApprovalRef, ApprovalStatus, ApprovalWorkflow, CancelApproval, CastVote, ConsumeApproval,
-    RequestApproval,
+    Consumed, RequestApproval,
 };
 use crate::error::{Noun, Result};
 use crate::ids::IdPrefix;
@@ -27,6 +27,7 @@ fn approval(key: String, record: ApprovalRecord) -> Approval {
         quorum: record.quorum,
         rejections: record.rejections,
         eligible: record.eligible,
+        signed: record.signed.unwrap_or_default(),
         votes: record.votes,
         decided_at: record.decided_at,
         consumed: record.consumed_at.is_some(),
@@ -47,7 +48,7 @@ impl ApprovalWorkflow for Store {
         self.run(&op).await
     }
 
-    async fn consume(&self, op: Op<ConsumeApproval>) -> Result<ApprovalRef> {
+    async fn consume(&self, op: Op<ConsumeApproval>) -> Result<Consumed> {
         self.run(&op).await
     }
 

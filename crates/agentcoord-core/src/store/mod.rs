@@ -6,7 +6,10 @@ mod agent;
 mod approval;
 mod audit;
 mod board;
+mod inbox;
 mod lock;
+mod pending;
+mod search;
 mod task;
 
 use std::fmt;

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{FETCH_PAGE, Store, cursor, entry_of};
+use super::pending::{self, Pending, Place};
+use super::{FETCH_PAGE, Store, entry_of};
 use crate::error::{Noun, Result};
 use crate::ids::{Id, IdPrefix, SHORT_ID};
 use crate::op::Op;
@@ -45,6 +46,56 @@ fn task(key: String, record: TaskRecord, clock: &LeaseClock) -> Task {
         error: record.error,
         note: record.note,
         percent: record.percent,
+        stranded: false,
+    }
+}
+
+/// Tasks of one state, in claim order.
+enum Source {
+    Queues(Pending),
+    List(Option<Range>),
+}
+
+impl Source {
+    async fn open(store: &Store, status: TaskStatus, tags: &[String], after: Option<Place>) -> Result<Self> {
+        if status == TaskStatus::Pending {
+            return Ok(Self::Queues(Pending::open(store, tags, after.as_ref()).await?));
+        }
+        let all = Range::under(&["status", status.word()]);
+        Ok(Self::List(Some(match after {
+            Some((order, key)) => all.after(&index::status(status.word(), &order, &key)),
+            None => all,
+        })))
+    }
+
+    /// The next page; empty at the end.
+    async fn page(&mut self, store: &Store) -> Result<Vec<Place>> {
+        let rest = match self {
+            Self::Queues(queues) => return queues.page(store).await,
+            Self::List(rest) => rest,
+        };
+        let Some(range) = rest.take() else { return Ok(Vec::new()) };
+        let entries = store.engine.scan(&range, FETCH_PAGE).await?;
+        if let Some(last) = entries.last().filter(|_| entries.len() == FETCH_PAGE) {
+            *rest = Some(range.after(last));
+        }
+        Ok(entries.iter().filter_map(pending::place).collect())
+    }
+}
+
+impl Store {
+    /// Marks the pending tasks that no live session can take.
+    async fn mark_stranded(&self, tasks: &mut [Task]) -> Result<()> {
+        let is_demanding = |task: &&mut Task| task.status == TaskStatus::Pending && !task.requires.is_empty();
+        let mut demanding = tasks.iter_mut().filter(is_demanding).peekable();
+        if demanding.peek().is_none() {
+            return Ok(());
+        }
+        let able = self.live_capabilities().await?;
+        for task in demanding {
+            task.stranded = !able.iter().any(|able| task.requires.iter().all(|word| able.contains(word)));
+        }
+        Ok(())
     }
 }
 
@@ -154,7 +205,9 @@ impl TaskQueue for Store {
     async fn find(&self, id: &IdPrefix) -> Result<Task> {
         let (key, record) = self.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id).await?;
         let (_, clock) = self.now().await?;
-        Ok(task(key, record, &clock))
+        let mut found = task(key, record, &clock);
+        self.mark_stranded(std::slice::from_mut(&mut found)).await?;
+        Ok(found)
     }
 
     async fn show(&self, id: &IdPrefix) -> Result<TaskDetail> {
@@ -171,37 +224,41 @@ impl TaskQueue for Store {
     async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>> {
         let (_, clock) = self.now().await?;
         let resume = filter.cursor.as_deref().map(entry_of).transpose()?;
-        let mut items = Vec::new();
         let wanted = |s: &TaskStatus| filter.statuses.is_empty() || filter.statuses.contains(s);
         let mut statuses: Vec<TaskStatus> = TaskStatus::ALL.into_iter().filter(wanted).collect();
+        let mut after = None;
         if let Some(entry) = &resume {
             let at = entry.parts().get(1).copied().unwrap_or_default();
-            let passed = statuses.iter().position(|s| s.word() == at).unwrap_or(0);
-            statuses.drain(..passed);
-        }
-        for status in statuses {
-            let mut range = Range::under(&["status", status.word()]);
-            if let Some(entry) = resume.as_ref().filter(|e| e.parts().get(1) == Some(&status.word())) {
-                range = range.after(entry);
+            if let Some(passed) = statuses.iter().position(|s| s.word() == at) {
+                statuses.drain(..passed);
+                after = pending::place(entry);
             }
+        }
+        let mut items = Vec::new();
+        let mut cursor = None;
+        'all: for status in statuses {
+            let mut source = Source::open(self, status, &filter.tags, after.take()).await?;
             loop {
-                let entries = self.engine.scan(&range, FETCH_PAGE).await?;
-                let keys: Vec<String> = entries.iter().map(|e| e.key().to_owned()).collect();
+                let places = source.page(self).await?;
+                if places.is_empty() {
+                    break;
+                }
+                let keys: Vec<String> = places.iter().map(|(_, key)| key.clone()).collect();
                 let records = self.get_all::<TaskRecord>(&keys).await?;
-                for (entry, record) in entries.iter().zip(records) {
+                for ((order, key), record) in places.into_iter().zip(records) {
                     let Some(record) = record.filter(|r| filter.fits(r)) else { continue };
-                    items.push(task(entry.key().to_owned(), record, &clock));
-                    if items.len() == filter.limit {
-                        return Ok(Page { items, cursor: Some(cursor(entry)) });
+                    if items.len() + 1 == filter.limit {
+                        cursor = Some(super::cursor(&index::status(status.word(), &order, &key)));
+                    }
+                    items.push(task(key, record, &clock));
+                    if cursor.is_some() {
+                        break 'all;
                     }
                 }
-                match entries.last() {
-                    Some(last) if entries.len() == FETCH_PAGE => range = range.after(last),
-                    _ => break,
-                }
             }
         }
-        Ok(Page { items, cursor: None })
+        self.mark_stranded(&mut items).await?;
+        Ok(Page { items, cursor })
     }
 
     async fn of_session(&self, session: &Id) -> Result<Vec<Task>> {

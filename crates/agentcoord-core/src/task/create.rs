@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Backoff;
+use super::{Backoff, sorted};
 use crate::check;
 use crate::error::{Error, Result};
 use crate::ids::{Id, IdPrefix};
@@ -112,7 +112,9 @@ impl NewTask {
         check::line("title", &self.title, limits::TITLE_BYTES)?;
         check::range("priority", self.priority.into(), 1, 5)?;
         check::names("tags", &self.tags, limits::TAGS)?;
+        sorted("tags", &self.tags)?;
         check::names("requires", &self.requires, limits::TAGS)?;
+        sorted("requires", &self.requires)?;
         check::range("max_attempts", self.max_attempts.into(), 1, 1_000)?;
         check::duration("lease", self.lease)?;
         if let Some(backoff) = &self.backoff {
@@ -142,6 +144,18 @@ impl CreateTasks {
     #[must_use]
     pub fn new(tasks: Vec<NewTask>) -> Self {
         Self { tasks: tasks.into_iter().map(NewTask::seal).collect() }
+    }
+
+    /// How many of these go into one request: not too many, and with no more dependencies than are looked up before the
+    /// answer, unless the first alone has more.
+    #[must_use]
+    pub fn chunk<'a>(tasks: impl Iterator<Item = &'a NewTask>) -> usize {
+        let mut dependencies = 0;
+        let fit = tasks.take(limits::CREATE_CHUNK).take_while(|task| {
+            dependencies += task.depends_on.len();
+            dependencies <= limits::WORK_PER_STEP
+        });
+        fit.count().max(1)
     }
 }
 
@@ -187,4 +201,20 @@ pub struct CreatedTask {
     pub key: String,
     /// True when the idempotency key named a task that exists already; `key` is that task.
     pub duplicate: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_hold_what_one_request_looks_up() {
+        let with =
+            |dependencies: usize| NewTask { depends_on: vec![String::new(); dependencies], ..NewTask::titled("x") };
+        let chunk = |tasks: &[NewTask]| CreateTasks::chunk(tasks.iter());
+        assert_eq!(chunk(&vec![with(0); 250]), 100);
+        assert_eq!(chunk(&vec![with(3); 100]), 21);
+        assert_eq!(chunk(&[with(9_000), with(0)]), 1);
+        assert_eq!(chunk(&[with(64), with(0), with(1)]), 2);
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TaskChanged;
+use super::{NextTask, TaskChanged};
 use crate::check;
 use crate::error::Result;
 use crate::ids::{Id, IdPrefix, Token};
@@ -69,6 +69,8 @@ pub struct FailTask {
     pub chance: u32,
     /// The audit entry that is written when this ends the task.
     pub audit: String,
+    /// Claims the next task in the same step.
+    pub next: Option<NextTask>,
 }
 
 impl FailTask {
@@ -77,7 +79,7 @@ impl FailTask {
     pub fn new(key: String, token: Token, reason: String, retry: bool, audit: String) -> Self {
         let digits = u32::from_str_radix(&Id::random().as_str()[..8], 16).unwrap_or_default();
         let chance = (u64::from(digits) * (CHANCES + 1)) >> 32;
-        Self { key, token, reason, retry, chance: u32::try_from(chance).unwrap_or_default(), audit }
+        Self { key, token, reason, retry, chance: u32::try_from(chance).unwrap_or_default(), audit, next: None }
     }
 }
 
@@ -89,7 +91,8 @@ impl Verb for FailTask {
         IdPrefix::parse("id", &self.key)?;
         check::line("reason", &self.reason, limits::NOTE_BYTES)?;
         check::range("chance", self.chance.into(), 0, CHANCES)?;
-        check::line("audit", &self.audit, limits::BLOB_BYTES)
+        check::line("audit", &self.audit, limits::BLOB_BYTES)?;
+        self.next.as_ref().map_or(Ok(()), NextTask::validate)
     }
 }
 

@@ -84,7 +84,7 @@ fn scan_returns_entries_in_order_and_within_the_limit() {
         let engine = store.engine(Threading::Threaded);
         let agent = Agent::register(engine.clone(), "ada").await;
         let _created = agent.run(tasks((0..20).map(|n| format!("task {n}")))).await.unwrap();
-        let range = Range::under(&["status", "pending"]);
+        let range = Range::under(&["ready", ""]);
         let all = engine.scan(&range, 100).await.unwrap();
         assert_eq!(all.len(), 20);
         assert!(all.is_sorted());

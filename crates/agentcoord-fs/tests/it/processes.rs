@@ -11,7 +11,7 @@ use agentcoord_core::lock::{Acquire, ConfirmLock, ReleaseLock};
 use agentcoord_core::op::{Actor, answer};
 use agentcoord_core::record::TaskRecord;
 use agentcoord_core::table::Table;
-use agentcoord_core::task::{Claim, ClaimTask, CompleteTask, CreateTasks, TaskStatus};
+use agentcoord_core::task::{Claim, ClaimTask, CompleteTask, CreateTasks};
 use agentcoord_fs::{FsWakes, ModeEngine, ModeRow, Threading, process};
 
 use crate::peer::{Peer, say};
@@ -158,7 +158,7 @@ fn killed_processes_lose_nothing_acknowledged_and_block_nobody() {
         assert_eq!(stored.state.counts.pending as usize, keys.len());
         let csns: Vec<u64> = stored.events.iter().map(|e| e.csn.0).collect();
         assert_eq!(csns, (1..=stored.state.csn.0).collect::<Vec<_>>());
-        let ready = stored.entries.iter().filter(|e| e.parts()[..2] == ["status", TaskStatus::Pending.word()]).count();
+        let ready = stored.entries.iter().filter(|e| e.parts()[..2] == ["ready", ""]).count();
         assert_eq!(ready, keys.len());
     });
     let conn = rusqlite::Connection::open(store.file("agentcoord.db")).unwrap();

@@ -3,6 +3,7 @@
 
 mod admission;
 mod conformance;
+mod costs;
 mod namespace;
 mod scripts;
 mod server;

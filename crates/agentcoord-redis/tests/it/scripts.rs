@@ -99,7 +99,7 @@ async fn an_approval_that_expires_is_not_rejected() {
     let asked = desk.send(&ann, RequestApproval::new("deployment", "to production").seal()).await.unwrap();
     let () = server.run(&["HSET", &meta, "freeze_wall", "9000000"]).await;
     assert_eq!(desk.engine.state().await.unwrap().1.wall, 9_000_000);
-    let verdict = desk.send(&ann, ConsumeApproval { approval: asked.key }).await.unwrap();
+    let verdict = desk.send(&ann, ConsumeApproval { approval: asked.key, key: None }).await.unwrap();
     assert_eq!(verdict.status, agentcoord_core::approval::ApprovalStatus::Expired);
 }
 
@@ -166,12 +166,12 @@ async fn a_server_that_forgets_its_scripts_is_sent_them_again() {
 #[tokio::test]
 async fn a_key_of_another_type_fails_the_step_and_changes_nothing() {
     let server = Server::start().await;
-    for broken in ["hot", "index", "events", "client:{client}", "meta"] {
+    for broken in ["hot", "index", "events", "meta"] {
         let desk = Desk::found(&server).await;
         let (ann, _) = desk.register("ann").await;
         let broken = match broken {
             "meta" => format!("ac:{{{}}}:meta", desk.namespace),
-            rest => desk.key(&rest.replace("{client}", desk.client.as_str())),
+            rest => desk.key(rest),
         };
         let () = server.run(&["DEL", &broken]).await;
         let () = server.run(&["LPUSH", &broken, "something else"]).await;

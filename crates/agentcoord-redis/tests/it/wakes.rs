@@ -54,6 +54,7 @@ async fn a_vote_wakes_who_waits_for_the_approval_until_it_unsubscribes() {
             verdict: Verdict::Approve,
             digest: None,
             note: None,
+            signature: None,
             audit: "{}".to_owned(),
         };
         desk.send(&Actor::Human("eve".into()), vote).await.unwrap();

@@ -5,7 +5,7 @@ use agentcoord_core::approval::{ApprovalStatus, CancelApproval, CastVote, Reques
 use agentcoord_core::limits;
 use agentcoord_core::store::Backend;
 
-use crate::actor::{Scene, id, strings, vote};
+use crate::actor::{Scene, id, strings, verdict, vote};
 use crate::refused;
 
 fn deployment() -> RequestApproval {
@@ -47,6 +47,13 @@ pub async fn requester_does_not_vote(scene: Scene) {
     let approval = grace.request(deployment()).await;
     refused!(grace.approve(&approval).await, Error::Refused { policy: "own_request", .. });
     refused!(grace.reject(&approval).await, Error::Refused { policy: "own_request", .. });
+    for spelling in ["Grace", "GRACE"] {
+        let also_grace = scene.human(spelling).await;
+        refused!(also_grace.approve(&approval).await, Error::Refused { policy: "own_request", .. });
+    }
+    for spelling in ["human:grace", " grace", "gra\u{200b}ce", "Human:grace"] {
+        refused!(scene.human(spelling).await.approve(&approval).await, Error::Invalid { field: "by", .. });
+    }
     assert_eq!(eve.approve(&approval).await.expect("another person").status, ApprovalStatus::Approved);
 }
 
@@ -58,6 +65,7 @@ pub async fn one_vote_per_person(scene: Scene) {
     assert_eq!(eve.approve(&approval).await.expect("pending").status, ApprovalStatus::Pending);
     refused!(eve.approve(&approval).await, Error::Refused { policy: "already_voted", .. });
     refused!(scene.human("eve").await.reject(&approval).await, Error::Refused { policy: "already_voted", .. });
+    refused!(scene.human("Eve").await.approve(&approval).await, Error::Refused { policy: "already_voted", .. });
     let decided = scene.human("trent").await.approve(&approval).await.expect("pending");
     assert_eq!(decided.status, ApprovalStatus::Approved);
 }
@@ -91,6 +99,44 @@ pub async fn approval_is_consumed_once(scene: Scene) {
     let again = ada.consume(&approval).await;
     assert_eq!((again.status, again.consumed), (ApprovalStatus::Approved, false));
     assert!(scene.store().approvals().find(&id(&approval)).await.expect("there").consumed);
+}
+
+/// The verdict is for the agent that asked, in whatever session, and for whoever names the key it was asked under.
+pub async fn only_who_asked_takes_the_verdict(scene: Scene) {
+    let (ada, bob, eve) = (scene.agent("ada").await, scene.agent("bob").await, scene.human("eve").await);
+    let keyed = RequestApproval { key: Some("release 7".to_owned()), ..deployment() };
+    let approval = ada.request(keyed).await;
+    let strangers = [&bob, &eve, &scene.human("ada").await, &scene.system().await];
+    for stranger in strangers {
+        for key in [None, Some("release 8")] {
+            let asked = stranger.ask(verdict(&approval, key)).await;
+            refused!(asked, Error::Refused { policy: "not_requester", .. });
+        }
+    }
+    eve.approve(&approval).await.expect("pending");
+    refused!(bob.ask(verdict(&approval, None)).await, Error::Refused { policy: "not_requester", .. });
+    let taken = bob.ask(verdict(&approval, Some("release 7"))).await.expect("bob knows the key");
+    assert!(taken.consumed);
+    assert_eq!((taken.votes.len(), taken.requested_by.as_str()), (1, "agent:ada"));
+
+    let approval = ada.request(deployment()).await;
+    eve.approve(&approval).await.expect("pending");
+    ada.leave().await;
+    assert!(scene.agent("ada").await.consume(&approval).await.consumed, "ada again, in another session");
+}
+
+/// An approval that demands signatures takes no vote without one. What the signature is worth is not looked into here.
+pub async fn an_approval_can_demand_signatures(scene: Scene) {
+    let (ada, eve) = (scene.agent("ada").await, scene.human("eve").await);
+    let approval = ada.request(RequestApproval { signed: true, ..deployment() }).await;
+    refused!(eve.approve(&approval).await, Error::Refused { policy: "unsigned", .. });
+    let found = scene.store().approvals().find(&id(&approval)).await.expect("there");
+    let signature = Some("armor".to_owned());
+    let digest = Some(found.digest);
+    let about_nothing = CastVote { signature: signature.clone(), ..vote(&approval, Verdict::Approve) };
+    refused!(eve.ask(about_nothing).await, Error::Invalid { field: "digest", .. });
+    eve.ask(CastVote { signature, digest, ..vote(&approval, Verdict::Approve) }).await.expect("signed");
+    assert_eq!(ada.consume(&approval).await.votes[0].signature.as_deref(), Some("armor"));
 }
 
 /// A rejected approval is never consumed.
@@ -154,7 +200,7 @@ pub async fn only_eligible_people_vote(scene: Scene) {
     let ada = scene.agent("ada").await;
     let approval = ada.request(RequestApproval { eligible: strings(&["grace"]), ..deployment() }).await;
     refused!(scene.human("eve").await.approve(&approval).await, Error::Refused { policy: "not_eligible", .. });
-    scene.human("grace").await.approve(&approval).await.expect("eligible");
+    scene.human("Grace").await.approve(&approval).await.expect("eligible, whatever the case of letters");
 }
 
 /// A vote on another content than the one that waits is refused.
@@ -164,6 +210,9 @@ pub async fn a_vote_is_bound_to_the_content(scene: Scene) {
     let seen = scene.store().approvals().show(&id(&approval)).await.expect("there");
     assert_eq!(seen.diff.as_deref(), Some("+ a line"));
     let other = deployment().seal().digest;
+    assert_eq!(seen.digest(), seen.approval.digest, "what is stored is what was asked for");
+    let stricter = RequestApproval { quorum: 2, diff: seen.diff.clone(), ..deployment() };
+    assert_ne!(stricter.seal().digest, seen.approval.digest, "who decides is part of it");
     assert_ne!(other, seen.approval.digest);
     let wrong = CastVote { digest: Some(other), ..vote(&approval, Verdict::Approve) };
     refused!(eve.ask(wrong).await, Error::Refused { policy: "digest_mismatch", .. });

@@ -33,7 +33,7 @@ async fn crowd(scene: &Scene, player: &Player, number: usize, like: &NewTask) ->
 /// No step since touched more than its share of records.
 async fn assert_bounded(scene: &Scene, since: Csn) {
     // A dependency and its dependent each, and what every step writes.
-    let most = 2 * limits::WORK_PER_STEP + 8;
+    let most = 2 * limits::LINKS_PER_STEP + 16;
     for event in scene.events(since).await {
         assert!(event.images.len() <= most, "{} touched {} records", event.verb, event.images.len());
     }
@@ -167,7 +167,7 @@ pub async fn many_dependents_are_released_in_bounded_steps(scene: Scene) {
     let claim = ada.claim().await;
     let before = scene.csn().await;
     ada.complete(&claim).await.expect("claimed");
-    assert_eq!(scene.store().now().await.expect("readable").0.pending, limits::WORK_PER_STEP as i64);
+    assert_eq!(scene.store().now().await.expect("readable").0.pending, limits::LINKS_PER_STEP as i64);
     scene.settle().await;
     assert_bounded(&scene, before).await;
     let counts = scene.store().now().await.expect("readable").0;
@@ -221,7 +221,7 @@ pub async fn dependents_follow_a_task_that_changes_quickly(scene: Scene) {
         lost
     };
     ada.cancel(&hub, None).await.expect("pending");
-    assert_eq!(lost().await as usize, limits::WORK_PER_STEP, "the others are told later");
+    assert_eq!(lost().await as usize, limits::LINKS_PER_STEP, "the others are told later");
     ada.redrive(&hub).await.expect("cancelled");
     ada.cancel(&hub, None).await.expect("pending");
     scene.settle().await;

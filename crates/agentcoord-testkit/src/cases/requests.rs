@@ -2,7 +2,7 @@
 
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage};
-use agentcoord_core::ids::{Epoch, Id};
+use agentcoord_core::ids::Epoch;
 use agentcoord_core::limits;
 use agentcoord_core::lock::{AcquireLock, WithdrawLock};
 use agentcoord_core::op::{Call, answer};
@@ -30,7 +30,7 @@ pub async fn a_repeat_returns_the_first_answer(scene: Scene) {
         ada.send(&append).await.expect("accepted"),
         ada.send(&open).await.expect("accepted"),
     );
-    let post = ada.op(PostMessage { thread: first.2.thread.clone(), message: Id::random(), text: "x".to_owned() });
+    let post = ada.op(PostMessage::new(&first.2.thread, "x"));
     let posted = ada.send(&post).await.expect("accepted");
     let before = scene.csn().await;
     scene.pass(10_000).await;
@@ -228,7 +228,7 @@ pub async fn late_copy_of_a_request_asked_again_does_nothing(scene: Scene) {
 /// The same holds for refusals.
 pub async fn late_copy_of_a_request_refused_again_does_nothing(scene: Scene) {
     let ada = scene.agent("ada").await;
-    let first = ada.op(PostMessage { thread: "0".repeat(8), message: Id::random(), text: "x".to_owned() });
+    let first = ada.op(PostMessage::new("0".repeat(8), "x"));
     let mut again = Call::encode(&first).expect("a valid request");
     again.again = true;
     let heard = scene.store().engine().step(again.clone()).await.expect("an answer");

@@ -10,9 +10,10 @@ use agentcoord_core::ids::Csn;
 use agentcoord_core::limits::SEAL_RUN;
 use agentcoord_core::memory::MemoryEngine;
 use agentcoord_core::op::{Call, decode};
-use agentcoord_core::record::{Event, Image, MessageRecord, State, ThreadRecord};
+use agentcoord_core::record::{Event, Image, MessageRecord, State, TaskRecord, TaskTicketRecord, ThreadRecord};
 use agentcoord_core::snapshot::Derived;
 use agentcoord_core::table::{Entry, Range, Table};
+use agentcoord_core::task::TaskStatus;
 
 use crate::describe::describe;
 
@@ -93,6 +94,7 @@ impl Comparison {
                 }
             }
         }
+        unmatched(&expected.records)?;
         self.derived(&derived, &entries).await?;
         self.blobs().await
     }
@@ -175,7 +177,7 @@ impl Told {
 fn named(entry: &Entry) -> Option<(Table, String)> {
     let parts = entry.parts();
     let table = match parts[..] {
-        ["due" | "cal", _, table, _] | ["own", _, table, _] | ["id", table, _] | ["final", table, ..] => {
+        ["due" | "cal" | "work", _, table, _] | ["own", _, table, _] | ["id", table, _] | ["final", table, ..] => {
             Table::parse(table)?
         }
         ["path", _, "h" | "hs", ..] | ["lane", ..] => Table::Lock,
@@ -183,13 +185,35 @@ fn named(entry: &Entry) -> Option<(Table, String)> {
         ["ready" | "status", ..] => Table::Task,
         ["want", ..] => Table::TaskTicket,
         ["dep" | "needs", ..] => Table::Dependency,
-        ["live", ..] => Table::Session,
+        ["live" | "here", ..] => Table::Session,
         ["name" | "who", ..] => Table::Agent,
-        ["thread", ..] => Table::Thread,
+        ["thread" | "tagged", ..] => Table::Thread,
+        ["inbox", ..] => Table::Message,
         ["approval" | "asks", ..] => Table::Approval,
         _ => return None,
     };
     Some((table, entry.key().to_owned()))
+}
+
+/// No waiting claim matches a pending task, unless it is still to be looked at for it.
+fn unmatched(records: &BTreeMap<(Table, String), Vec<u8>>) -> std::result::Result<(), String> {
+    let of = |table| records.iter().filter(move |((t, _), _)| *t == table);
+    let mut waiting = Vec::new();
+    for ((_, ticket), bytes) in of(Table::TaskTicket) {
+        waiting.push((ticket, told(decode::<TaskTicketRecord>(bytes, "task_ticket"))?));
+    }
+    for ((_, key), bytes) in of(Table::Task) {
+        let task = told(decode::<TaskRecord>(bytes, "task"))?;
+        let is_ready = task.status == TaskStatus::Pending && task.search.is_none();
+        let matches = |waiter: &TaskTicketRecord| {
+            (waiter.tags.is_empty() || waiter.tags.iter().any(|t| task.tags.contains(t)))
+                && task.requires.iter().all(|r| waiter.capabilities.contains(r))
+        };
+        if let Some((ticket, _)) = waiting.iter().find(|(_, w)| is_ready && w.is_in_line() && matches(w)) {
+            return Err(format!("claim {ticket} waits, and task {key} is pending, which it would match"));
+        }
+    }
+    Ok(())
 }
 
 /// Keys one beyond the last message of each thread and the last audit entry: nothing may be there.

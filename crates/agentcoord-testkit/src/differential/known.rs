@@ -1,9 +1,9 @@
 //! What the generator remembers of earlier answers, so that later operations speak of things that exist.
 
 use agentcoord_core::agent::{Beat, Deregistered, Evicted, Registered, Ticked};
-use agentcoord_core::approval::{ApprovalRef, RequestApproval};
+use agentcoord_core::approval::{ApprovalRef, Consumed, RequestApproval};
 use agentcoord_core::audit::{Appended, Sealed};
-use agentcoord_core::board::Posted;
+use agentcoord_core::board::{InboxRead, Posted};
 use agentcoord_core::history::Pruned;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
@@ -167,6 +167,14 @@ impl Teach for Claim {
     }
 }
 
+impl Teach for TaskChanged {
+    fn teach(self, call: &Call, known: &mut Known) {
+        if let Some(claim) = self.next {
+            claim.teach(call, known);
+        }
+    }
+}
+
 impl Teach for Created {
     fn teach(self, _call: &Call, known: &mut Known) {
         for item in self.items {
@@ -205,4 +213,16 @@ impl Teach for Sealed {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, TaskChanged, Withdrawn, Pruned);
+teaches_nothing!(
+    Beat,
+    Deregistered,
+    Evicted,
+    Ticked,
+    Grant,
+    Released,
+    Revoked,
+    Withdrawn,
+    Consumed,
+    InboxRead,
+    Pruned
+);

@@ -8,7 +8,7 @@ use agentcoord_core::agent::{
     Deregister, EvictAgent, Heartbeat, ProcessIdentity, Register, SessionKind, Tick, UpdateAgent,
 };
 use agentcoord_core::approval::{CancelApproval, CastVote, ConsumeApproval, RequestApproval, Verdict};
-use agentcoord_core::board::{OpenThread, PostMessage, ResolveThread, ThreadPriority, ThreadStatus};
+use agentcoord_core::board::{OpenThread, PostMessage, ReadInbox, ThreadPriority, ThreadStatus, UpdateThread};
 use agentcoord_core::ids::{Epoch, Id, RequestNo, Ticket, Token};
 use agentcoord_core::limits::REPLAY_WINDOW;
 use agentcoord_core::lock::{
@@ -24,6 +24,8 @@ const PATHS: [&str; 11] =
 pub(super) const TAGS: [&str; 5] = ["backend", "back", "frontend", "docs", "ünïcode tag"];
 pub(super) const CAPABILITIES: [&str; 4] = ["rust", "python", "gpu", "c++"];
 const NAMES: [&str; 4] = ["ada", "bob", "grace hopper", "ada-2"];
+const ADDRESSES: [&str; 8] =
+    ["ada", "agent:bob", "grace hopper", "Engineer", "role:Reviewer", "human:eve", "nobody", "agent:Engineer"];
 const PEOPLE: [&str; 4] = ["eve", "mallory", "trent", "ada"];
 
 /// An encoded operation that knows how to read its answer.
@@ -402,7 +404,7 @@ impl Generator {
         let actor = self.actor();
         let known = self.known.threads.pick(&mut self.random);
         let thread = self.typed(known);
-        match self.random.below(8) {
+        match self.random.below(10) {
             0..3 => {
                 let text = self.maybe(2, "hello\nthere".to_owned());
                 let mut body = OpenThread::new("a question", text);
@@ -411,17 +413,50 @@ impl Generator {
                 body.priority = *self.random.pick(ThreadPriority::ALL).expect("not empty");
                 body.tags = self.some(&TAGS, 2);
                 body.link = self.maybe(3, "src/main.rs".to_owned());
+                if body.message.is_some() {
+                    body.to = self.addressees();
+                    body.mentions = self.some(&ADDRESSES, 2);
+                }
+                let key = format!("key {}", self.random.below(6));
+                body.key = self.maybe(5, key);
+                self.ask(actor, body.seal())
+            }
+            3..7 => {
+                let mut body = PostMessage::new(thread, self.one(&["an answer", "another"]));
+                body.message = self.random.id();
+                body.to = self.addressees();
+                body.mentions = self.some(&ADDRESSES, 2);
+                let status = self.one_of(ThreadStatus::ALL);
+                body.status = self.maybe(5, status);
+                let key = format!("key {}", self.random.below(6));
+                body.key = self.maybe(5, key);
+                self.ask(actor, body.seal())
+            }
+            7..9 => {
+                let (status, priority) = (self.one_of(ThreadStatus::ALL), self.one_of(ThreadPriority::ALL));
+                let tags = self.some(&TAGS, 2);
+                let body = UpdateThread {
+                    thread,
+                    status: self.maybe(2, status),
+                    priority: self.maybe(4, priority),
+                    tags: self.maybe(4, tags),
+                };
                 self.ask(actor, body)
             }
-            3..6 => {
-                let message = self.random.id();
-                self.ask(actor, PostMessage { thread, message, text: "an answer".to_owned() })
-            }
             _ => {
-                let status = *self.random.pick(ThreadStatus::ALL).expect("not empty");
-                self.ask(actor, ResolveThread { thread, status })
+                let up_to = self.random.number() % 3_000;
+                self.ask(actor, ReadInbox { up_to })
             }
         }
+    }
+
+    /// Mostly nobody, for an unknown addressee refuses the whole message.
+    fn addressees(&mut self) -> Vec<String> {
+        if self.random.one_in(3) { self.some(&ADDRESSES, 2) } else { Vec::new() }
+    }
+
+    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.random.below(of.len())]
     }
 
     fn approvals(&mut self) -> Asked {
@@ -442,6 +477,7 @@ impl Generator {
                 body.expires_in = 1 + self.random.number() % 40_000;
                 let key = format!("key {}", self.random.below(6));
                 body.key = self.maybe(4, key);
+                body.signed = self.random.one_in(4);
                 body.payload = self.maybe(3, "{}".to_owned());
                 body.diff = self.maybe(3, "+ a line".to_owned());
                 let body = body.seal();
@@ -453,11 +489,13 @@ impl Generator {
                 let actor = if self.random.one_in(8) { self.actor() } else { self.human() };
                 let verdict = if self.random.one_in(3) { Verdict::Reject } else { Verdict::Approve };
                 let digest = self.known.digests.pick(&mut self.random).filter(|_| self.random.one_in(3));
+                let signature = digest.as_ref().filter(|_| self.random.one_in(2)).map(|_| "signed".to_owned());
                 let body = CastVote {
                     approval,
                     verdict,
                     digest,
                     note: (verdict == Verdict::Reject || self.random.one_in(2)).then(|| "because".to_owned()),
+                    signature,
                     audit: "{\"decision_type\":\"approval_vote\"}".to_owned(),
                 };
                 self.ask(actor, body)
@@ -470,8 +508,13 @@ impl Generator {
                 self.ask(actor, CancelApproval { approval })
             }
             _ => {
-                let actor = self.actor();
-                self.ask(actor, ConsumeApproval { approval })
+                let actor = match requester {
+                    Some(requester) if !self.random.one_in(4) => requester,
+                    _ => self.actor(),
+                };
+                let key = format!("key {}", self.random.below(6));
+                let key = self.maybe(3, key);
+                self.ask(actor, ConsumeApproval { approval, key })
             }
         }
     }

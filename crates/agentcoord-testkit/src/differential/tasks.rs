@@ -4,7 +4,7 @@ use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::limits;
 use agentcoord_core::op::Actor;
 use agentcoord_core::task::{
-    Backoff, CancelTask, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, ExtendTask, FailTask, NewTask,
+    Backoff, CancelTask, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, ExtendTask, FailTask, NewTask, NextTask,
     ProgressTask, RedriveTask, ReleaseTask, StartTask, WithdrawTask,
 };
 
@@ -12,6 +12,15 @@ use super::known::Asking;
 use super::operations::{Asked, CAPABILITIES, Generator, TAGS};
 
 impl Generator {
+    /// The claim that goes with the end of a task.
+    fn next_task(&mut self) -> Option<NextTask> {
+        let tags = self.some(&TAGS, 3);
+        let (lease, wait) = (1 + self.random.number() % 5_000, self.random.number() % 8_000);
+        let lease = self.maybe(3, lease);
+        let wait = if self.random.one_in(3) { Some(0) } else { self.maybe(3, wait) };
+        self.maybe(2, NextTask { lease, wait, ..NextTask::new(tags) })
+    }
+
     fn task(&mut self) -> NewTask {
         let mut task = NewTask::titled(format!("task {}", self.random.number() % 100));
         let known = self.known.task_ids.pick(&mut self.random);
@@ -150,14 +159,16 @@ impl Generator {
                     self.known.task_ids.find(|id| id.as_str().starts_with(&key)).unwrap_or(fresh)
                 };
                 let result = self.maybe(2, "{\"ok\":true}".to_owned());
-                self.ask(actor, CompleteTask::new(key, id, token, result))
+                let next = self.next_task();
+                self.ask(actor, CompleteTask { next, ..CompleteTask::new(key, id, token, result) })
             }
             30..32 => {
                 let (key, token, actor) = self.claim_of();
                 let retry = !self.random.one_in(3);
                 let chance = u32::try_from(self.random.below(1_001)).unwrap_or(0);
                 let (reason, audit) = ("no luck".to_owned(), "{\"decision_type\":\"dead_letter\"}".to_owned());
-                self.ask(actor, FailTask { key, token, reason, retry, chance, audit })
+                let next = self.next_task();
+                self.ask(actor, FailTask { key, token, reason, retry, chance, audit, next })
             }
             32..34 => {
                 let (actor, key) = (self.actor(), self.fated());

@@ -303,46 +303,49 @@ fn has_an_order(history: &[&Operation]) -> Result<(), String> {
 const TOLD: usize = 30;
 
 /// The steps of a history as it was known at a time.
+///
+/// What nobody has heard the end of is no step that may happen at any time: there would be too many orders to try.
+/// Instead a lock that may be given back from now on is marked at that moment, and goes when something else needs it to
+/// be gone; a request that may have been granted can explain who was in the way.
 fn spans(history: &[&Operation], until: u64) -> Vec<Span<Step>> {
     let mut spans = Vec::new();
     for operation in history.iter().filter(|o| o.invoked <= until) {
-        let (from, process) = (operation.invoked, operation.process);
+        let (from, process, number) = (operation.invoked, operation.process, operation.number);
         let returned = operation.returned.filter(|(at, _)| *at <= until);
-        let (to, outcome) = (returned.map(|(at, _)| at), returned.map(|(_, outcome)| outcome));
-        let mut add = |to, step| spans.push(Span { from, to, step });
-        match &operation.call {
-            Call::Acquire { paths, mode, lane } => {
+        let mut add = |from, to, step| spans.push(Span { from, to: Some(to), step });
+        match (&operation.call, returned) {
+            (Call::Acquire { paths, mode, lane }, returned) => {
                 let shared = *mode == LockMode::Shared;
-                let hold = |by| Hold { by, process, lane: lane.clone(), shared, paths: paths.clone() };
-                let unheard = By::Acquire(operation.number);
-                match outcome {
-                    Some(Outcome::Granted(token)) => add(to, Step::Grant(hold(By::Token(token)))),
-                    Some(Outcome::Contended) => add(to, Step::Contend),
-                    Some(Outcome::TimedOut) => {
+                let hold = |by| Hold { by, process, lane: lane.clone(), shared, paths: paths.clone(), goes: false };
+                match returned {
+                    Some((to, Outcome::Granted(token))) => add(from, to, Step::Grant(hold(By::Token(token)))),
+                    Some((to, Outcome::Contended)) => add(from, to, Step::Contend),
+                    Some((to, Outcome::TimedOut)) => {
                         // It may have been offered the lock, and not have taken it up.
-                        add(to, Step::Take(hold(unheard)));
-                        add(to, Step::Undo(process, unheard));
+                        add(from, from, Step::Ask(hold(By::Request(number))));
+                        add(from, from, Step::MayGo(process, By::Request(number)));
+                        add(to, to, Step::Gone(process, By::Request(number)));
                     }
                     Some(_) => {}
-                    None => add(None, Step::Take(hold(unheard))),
+                    None => add(from, from, Step::Ask(hold(By::Request(number)))),
                 }
             }
-            Call::Release { token, .. } => {
-                let token = By::Token(*token);
-                match outcome {
-                    Some(Outcome::Released) => add(to, Step::Release(process, token)),
-                    Some(_) => add(to, Step::Gone(process, token)),
-                    None => add(None, Step::Undo(process, token)),
+            (Call::Release { token, .. }, Some((to, Outcome::Released))) => {
+                add(from, to, Step::Release(process, By::Token(*token)));
+            }
+            (Call::Release { token, .. }, Some((to, _))) => add(from, to, Step::Gone(process, By::Token(*token))),
+            (Call::Release { token, .. }, None) => add(from, from, Step::MayGo(process, By::Token(*token))),
+            (Call::Withdraw { acquire }, _) => add(from, from, Step::MayGo(process, By::Request(*acquire))),
+            (Call::Verify { path, token }, Some((to, Outcome::Current(current)))) => {
+                add(from, to, Step::Verify(path.clone(), *token, current));
+            }
+            (Call::Verify { .. } | Call::Count { .. }, _) => {}
+            (Call::End { process }, returned) => {
+                add(from, from, Step::MayEnd(*process));
+                if let Some((to, _)) = returned {
+                    add(to, to, Step::Ended(*process));
                 }
             }
-            Call::Withdraw { acquire } => add(None, Step::Undo(process, By::Acquire(*acquire))),
-            Call::Verify { path, token } => {
-                if let Some(Outcome::Current(current)) = outcome {
-                    add(to, Step::Verify(path.clone(), *token, current));
-                }
-            }
-            Call::Count { .. } => {}
-            Call::End { process } => add(to, Step::End(*process)),
         }
     }
     spans
@@ -352,7 +355,7 @@ fn spans(history: &[&Operation], until: u64) -> Vec<Span<Step>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum By {
     Token(Token),
-    Acquire(u64),
+    Request(u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -362,22 +365,27 @@ struct Hold {
     lane: String,
     shared: bool,
     paths: Vec<LockPath>,
+    /// Whether it may be given back at any time.
+    goes: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Grant(Hold),
-    /// Somebody holds something.
+    /// Somebody is in the way.
     Contend,
-    /// Takes the lock if it is free; else nothing.
-    Take(Hold),
-    /// Gives back what was taken, now or later.
-    Undo(u32, By),
+    /// A request whose grant nobody has heard of.
+    Ask(Hold),
+    /// From now on it may be given back, if it is or will be held.
+    MayGo(u32, By),
     Release(u32, By),
-    /// There is nothing to release.
+    /// It is not held.
     Gone(u32, By),
     Verify(LockPath, Token, bool),
-    End(u32),
+    /// From now on all that the process holds may be given back.
+    MayEnd(u32),
+    /// All that the process held has been given back.
+    Ended(u32),
 }
 
 /// The locks of one object, as they should be.
@@ -387,27 +395,58 @@ struct Queue;
 struct Locks {
     newest: Option<Token>,
     holds: BTreeSet<Hold>,
-    /// What is to be given back as soon as it is taken.
-    undone: BTreeSet<(u32, By)>,
+    /// Requests that may be granted without anybody hearing of it.
+    asked: BTreeSet<Hold>,
+    ending: BTreeSet<u32>,
     ended: BTreeSet<u32>,
-}
-
-impl Locks {
-    fn is_free_for(&self, hold: &Hold) -> bool {
-        !self.ended.contains(&hold.process) && !self.holds.iter().any(|other| other.excludes(hold))
-    }
-
-    fn drop_hold(&mut self, process: u32, by: By) -> bool {
-        let before = self.holds.len();
-        self.holds.retain(|hold| hold.process != process || hold.by != by);
-        self.holds.len() < before
-    }
 }
 
 impl Hold {
     fn excludes(&self, other: &Self) -> bool {
         let same = self.process == other.process && self.lane == other.lane;
         !(same || self.shared && other.shared) && self.paths.iter().any(|p| other.paths.iter().any(|o| overlap(p, o)))
+    }
+
+    fn is(&self, process: u32, by: By) -> bool {
+        self.process == process && self.by == by
+    }
+}
+
+impl Locks {
+    /// Whether the lock is free for somebody once all have gone that may go.
+    fn grant(&mut self, hold: &Hold) -> bool {
+        let known = self.holds.iter().any(|h| Hold { goes: false, ..h.clone() } == *hold);
+        self.holds.retain(|other| !(other.goes && other.excludes(hold)));
+        let By::Token(token) = hold.by else { return false };
+        let is_free = !self.ended.contains(&hold.process) && !self.holds.iter().any(|other| other.excludes(hold));
+        if known || !is_free || self.newest.is_some_and(|newest| newest >= token) {
+            return known;
+        }
+        self.newest = Some(token);
+        self.holds.insert(Hold { goes: self.ending.contains(&hold.process), ..hold.clone() });
+        true
+    }
+
+    /// Whether somebody can be in the way. When it can only be a certain request, that has been granted.
+    fn contend(&mut self) -> bool {
+        if self.holds.is_empty() && self.asked.len() == 1 && self.asked.iter().all(|hold| !hold.goes) {
+            self.holds = std::mem::take(&mut self.asked);
+        }
+        !self.holds.is_empty() || !self.asked.is_empty()
+    }
+
+    /// Marks what may be given back from now on.
+    fn mark(&mut self, of: impl Fn(&Hold) -> bool) {
+        for holds in [&mut self.holds, &mut self.asked] {
+            *holds = std::mem::take(holds).into_iter().map(|h| Hold { goes: h.goes || of(&h), ..h }).collect();
+        }
+    }
+
+    /// Whether something is not held, once it has gone if it may go.
+    fn is_gone(&mut self, process: u32, by: By) -> bool {
+        self.holds.retain(|hold| !(hold.goes && hold.is(process, by)));
+        self.asked.retain(|hold| !hold.is(process, by));
+        !self.holds.iter().any(|hold| hold.is(process, by))
     }
 }
 
@@ -422,38 +461,34 @@ impl Specification for Queue {
     fn apply(step: &Step, locks: &Locks) -> (bool, Locks) {
         let mut next = locks.clone();
         let allowed = match step {
-            Step::Grant(hold) => {
-                let By::Token(token) = hold.by else { return (false, next) };
-                let again = locks.holds.contains(hold);
-                let fresh = locks.newest.is_none_or(|newest| newest < token) && locks.is_free_for(hold);
-                if fresh {
-                    next.newest = Some(token);
-                    next.holds.insert(hold.clone());
-                }
-                again || fresh
-            }
-            Step::Contend => !locks.holds.is_empty(),
-            Step::Take(hold) => {
-                if !next.undone.remove(&(hold.process, hold.by)) && locks.is_free_for(hold) {
-                    next.holds.insert(hold.clone());
-                }
+            Step::Grant(hold) => next.grant(hold),
+            Step::Contend => next.contend(),
+            Step::Ask(hold) => next.asked.insert(hold.clone()),
+            Step::MayGo(process, by) => {
+                next.mark(|hold| hold.is(*process, *by));
                 true
             }
-            Step::Undo(process, by) => {
-                if !next.drop_hold(*process, *by) && matches!(by, By::Acquire(_)) {
-                    next.undone.insert((*process, *by));
-                }
-                true
+            Step::Release(process, by) => {
+                next.holds.retain(|hold| !hold.is(*process, *by));
+                next.holds.len() < locks.holds.len()
             }
-            Step::Release(process, by) => next.drop_hold(*process, *by),
-            Step::Gone(process, by) => !next.drop_hold(*process, *by),
+            Step::Gone(process, by) => next.is_gone(*process, *by),
             Step::Verify(path, token, current) => {
-                let holds = |hold: &Hold| hold.by == By::Token(*token) && hold.paths.contains(path);
-                locks.holds.iter().any(holds) == *current
+                let is = |hold: &Hold| hold.by == By::Token(*token) && hold.paths.contains(path);
+                if !current {
+                    next.holds.retain(|hold| !(hold.goes && is(hold)));
+                }
+                next.holds.iter().any(is) == *current
             }
-            Step::End(process) => {
-                next.holds.retain(|hold| hold.process != *process);
+            Step::MayEnd(process) => {
+                next.ending.insert(*process);
+                next.mark(|hold| hold.process == *process);
+                true
+            }
+            Step::Ended(process) => {
                 next.ended.insert(*process);
+                next.holds.retain(|hold| hold.process != *process);
+                next.asked.retain(|hold| hold.process != *process);
                 true
             }
         };

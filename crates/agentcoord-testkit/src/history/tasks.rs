@@ -216,12 +216,14 @@ impl Specification for Task {
     fn apply(step: &Step, state: &State) -> (bool, State) {
         let mut next = state.clone();
         let pending = TaskStatus::Pending.word();
+        // The pause of a scheduled task ends by itself.
+        let waits = state.status == pending || state.status == TaskStatus::Scheduled.word();
         let allowed = match step {
             Step::Claim(process, token) => {
                 next.claim = Some((*process, *token));
                 next.newest = Some(*token);
                 next.status = TaskStatus::Claimed.word();
-                state.status == pending && state.newest < Some(*token) && !state.ended.contains(process)
+                waits && state.newest < Some(*token) && !state.ended.contains(process)
             }
             Step::Finish(process, token, status) => next.finish((*process, *token), *status),
             Step::MayFinish(process, token, status) => {
@@ -230,7 +232,7 @@ impl Specification for Task {
             }
             Step::Gone(process, token) => state.claim != Some((*process, *token)),
             // It can have been lost by workers that nobody heard of, until it was given up.
-            Step::Read(TaskStatus::Dead) => state.status == pending || state.status == TaskStatus::Dead.word(),
+            Step::Read(TaskStatus::Dead) => waits || state.status == TaskStatus::Dead.word(),
             Step::Read(status) => state.status == status.word(),
             Step::End(process) => {
                 next.ended.insert(*process);

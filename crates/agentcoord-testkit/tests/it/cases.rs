@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const NOUNS: [&str; 9] =
-    ["locks", "overlaps", "deadlocks", "agents", "tasks", "board", "approvals", "audit", "requests"];
+const NOUNS: [&str; 10] =
+    ["locks", "overlaps", "deadlocks", "agents", "tasks", "board", "inboxes", "approvals", "audit", "requests"];
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

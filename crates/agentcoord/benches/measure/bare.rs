@@ -46,6 +46,43 @@ impl Bare {
         Ok(subscriber)
     }
 
+    /// Makes so many hashes like tasks in one call, each with a member in a sorted set.
+    pub(crate) async fn hashes(&mut self, from: usize, number: usize) -> Outcome<()> {
+        let mut pipe = redis::pipe();
+        for n in from..from + number {
+            let (key, id) = (format!("bare:task:{n:08x}"), format!("{n:032x}"));
+            let fields = [
+                ("id", id.as_str()),
+                ("title", &format!("Add endpoint {n}")),
+                ("status", "pending"),
+                ("priority", "3"),
+                ("seq", &n.to_string()),
+                ("tags", "mine"),
+                ("attempt", "0"),
+                ("max_attempts", "3"),
+                ("crashes", "0"),
+                ("created_by", "agent:one"),
+                ("created_at", "1700000000000"),
+            ];
+            pipe.hset_multiple(&key, &fields).ignore().zadd("bare:ready", &key, n).ignore();
+        }
+        Ok(pipe.query_async(&mut self.connection).await?)
+    }
+
+    /// Bytes that the server uses, without those of logs of events.
+    pub(crate) async fn bytes_without_events(&mut self) -> Outcome<f64> {
+        let info: String = redis::cmd("INFO").arg("memory").query_async(&mut self.connection).await?;
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.parse::<f64>().ok());
+        let mut bytes = used.ok_or("the server does not say how much memory it uses")?;
+        let logs: Vec<String> = redis::cmd("KEYS").arg("*:events").query_async(&mut self.connection).await?;
+        for log in logs {
+            let mut usage = redis::cmd("MEMORY");
+            usage.arg(&["USAGE", &log, "SAMPLES", "0"]);
+            bytes -= usage.query_async::<f64>(&mut self.connection).await?;
+        }
+        Ok(bytes)
+    }
+
     /// Begins to note every command that takes longer than so many microseconds.
     pub(crate) async fn note_slow(&mut self, microseconds: u64) -> Outcome<()> {
         for words in [

@@ -2,14 +2,17 @@
 //! prints what it saw as JSON lines. It judges nothing; goals and the table are the business of xtask.
 
 mod arguments;
+mod audit;
 mod bare;
 mod crowd;
 mod handover;
 mod locks;
 mod place;
 mod process;
+mod queue;
 mod sample;
 mod tasks;
+mod verdict;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -42,6 +45,8 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "calls" => locks::calls(arguments).await,
         "group" => tasks::group_commit(arguments).await,
         "claim" => tasks::claim_and_complete(arguments).await,
+        "append" => audit::sealed_append(arguments).await,
+        "verify" => audit::verify(arguments).await,
         "handover-redis" => handover::on_redis(arguments).await,
         "handover-files" => handover::on_files(arguments).await,
         "crowded-acquire" => crowd::acquire(arguments).await,
@@ -49,10 +54,19 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "deadlock" => crowd::deadlock(arguments).await,
         "heartbeat" => crowd::heartbeat(arguments).await,
         "subtree" => crowd::subtree(arguments).await,
+        "deep" => queue::deep(arguments).await,
+        "behind-others" => queue::behind_others(arguments).await,
+        "many-tags" => queue::many_tags(arguments).await,
+        "idle-worker" => queue::to_idle_worker(arguments).await,
+        "bulk" => queue::bulk(arguments).await,
+        "weight" => queue::weight(arguments).await,
+        "killed-worker" => process::killed_worker(arguments).await,
+        "worker" => process::claim(arguments).await,
         "killed" => process::killed(arguments).await,
         "holder" => process::hold(arguments).await,
         "fairness" => process::fairness(arguments).await,
         "turns" => process::take_turns(arguments).await,
+        "verdict" => verdict::waited_for(arguments).await,
         other => Err(format!("no part {other}; run it by `cargo xtask bench`").into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agentcoord::{BackendChoice, Config, Connection, CoordinationClient, Durability, Style};
+use agentcoord::{Approvers, BackendChoice, Config, Connection, CoordinationClient, Durability, Style};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
@@ -19,12 +19,29 @@ pub(crate) async fn on_files(arguments: &Arguments) -> Outcome<CoordinationClien
 
 /// A session of an agent in one of several workspaces below `--dir`, on the engine that `--engine` names.
 pub(crate) async fn at(arguments: &Arguments, workspace: &str, agent: &str) -> Outcome<CoordinationClient> {
-    let config = match arguments.text("engine")? {
-        "redis" => redis(arguments, workspace)?,
-        "files" => files(arguments, workspace)?,
-        other => return Err(format!("no engine {other}").into()),
-    };
-    session(config, agent).await
+    session(config_at(arguments, workspace)?, agent).await
+}
+
+/// A session in the only workspace, on the engine that `--engine` names, that trusts these approvers.
+pub(crate) async fn trusting(
+    arguments: &Arguments,
+    agent: &str,
+    approvers: Option<Approvers>,
+) -> Outcome<CoordinationClient> {
+    session(Config { approvers, ..config_at(arguments, "only")? }, agent).await
+}
+
+/// A connection to one of several workspaces, as [`at`], but without a session: it brings no keeper.
+pub(crate) async fn without_session(arguments: &Arguments, workspace: &str) -> Outcome<Connection> {
+    Ok(Connection::open(config_at(arguments, workspace)?, Style::LongRunning).await?)
+}
+
+fn config_at(arguments: &Arguments, workspace: &str) -> Outcome<Config> {
+    match arguments.text("engine")? {
+        "redis" => redis(arguments, workspace),
+        "files" => files(arguments, workspace),
+        other => Err(format!("no engine {other}").into()),
+    }
 }
 
 fn redis(arguments: &Arguments, workspace: &str) -> Outcome<Config> {

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agentcoord::core::lock::{FileLocks, LockPath};
+use agentcoord::core::task::NewTask;
 
 use crate::arguments::Arguments;
 use crate::sample::{self, Sample};
@@ -80,6 +81,48 @@ pub(crate) async fn killed(arguments: &Arguments) -> Outcome<()> {
         }
     }
     Ok(waiter.close().await?)
+}
+
+/// From kill -9 of a worker to the code of the one that gets its task.
+pub(crate) async fn killed_worker(arguments: &Arguments) -> Outcome<()> {
+    let next = place::at(arguments, "only", "next").await?;
+    let store = next.store().await?;
+    for round in 0..=arguments.rounds()? {
+        let mut sample = Sample::default();
+        for turn in 0..arguments.operations()? {
+            next.create_task(NewTask::titled("to be done")).await?;
+            let mut worker = Process::start(arguments, "worker", &format!("worker-{round}-{turn}"))?;
+            worker.answer()?;
+            let kill = async {
+                while store.now().await?.0.task_waiters == 0 {
+                    tokio::task::yield_now().await;
+                }
+                let begun = Instant::now();
+                worker.child.kill().map_err(|e| agentcoord::Error::unavailable(e.to_string()))?;
+                Ok::<_, agentcoord::Error>(begun)
+            };
+            let wait = async {
+                let task = next.claim_task([""; 0]).await?;
+                Ok((task, Instant::now()))
+            };
+            let (begun, (task, runs)) = tokio::try_join!(kill, wait)?;
+            sample.add(runs - begun);
+            task.ok_or("no task")?.complete(None).await?;
+        }
+        if round > 0 {
+            sample::say("p50", "ms", sample.percentile(50) / 1e3, None);
+            sample::say("p99", "ms", sample.percentile(99) / 1e3, None);
+        }
+    }
+    Ok(next.close().await?)
+}
+
+/// One that works on a task until it is killed.
+pub(crate) async fn claim(arguments: &Arguments) -> Outcome<()> {
+    let client = place::at(arguments, "only", arguments.text("name")?).await?;
+    let _task = client.claim_task([""; 0]).await?.ok_or("no task")?;
+    sample::answer("claimed");
+    std::future::pending().await
 }
 
 /// One that holds the lock until it is killed.

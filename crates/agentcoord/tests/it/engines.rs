@@ -17,7 +17,8 @@ async fn engine(client: &CoordinationClient) -> EngineKind {
 }
 
 async fn first_audit_entry(client: &CoordinationClient) -> String {
-    let log = client.store().await.unwrap().read(0, 1).await.unwrap();
+    let store = client.store().await.unwrap();
+    let log = AuditLog::read(&store, 0, 1).await.unwrap();
     log.items[0].entry.clone()
 }
 
@@ -133,16 +134,16 @@ async fn switch_carries_everything_there_and_back() {
     let mut task = NewTask::titled("kept");
     task.description = Some("long text".into());
     let key = one.create_task(task).await.unwrap().key;
-    let thread = one.post_thread("hello", "first").await.unwrap();
+    let thread = one.post_thread("hello", "first").await.unwrap().thread;
     one.log_decision("design", "engines", "because").await.unwrap();
     let token = one.lock_file("a").await.unwrap().token();
     let connection = one.connection().clone();
-    let refused = connection.switch(EngineKind::Files).await;
+    let refused = connection.switch(EngineKind::Files, "human:eve").await;
     assert!(matches!(refused, Err(Error::Refused { policy: "sessions_live", .. })), "{refused:?}");
     one.close().await.unwrap();
 
-    for (from, to) in [(EngineKind::Redis, EngineKind::Files), (EngineKind::Files, EngineKind::Redis)] {
-        let switched = connection.switch(to).await.unwrap();
+    for (from, to, entries) in [(EngineKind::Redis, EngineKind::Files, 2), (EngineKind::Files, EngineKind::Redis, 3)] {
+        let switched = connection.switch(to, "human:eve").await.unwrap();
         assert_eq!((switched.from, switched.to), (from, to));
         let two = place.session("two").await.unwrap();
         assert_eq!(engine(&two).await, to);
@@ -151,7 +152,10 @@ async fn switch_carries_everything_there_and_back() {
         assert_eq!(detail.description.as_deref(), Some("long text"));
         let found = Board::find(&store, &IdPrefix::parse("id", &thread).unwrap()).await.unwrap();
         assert_eq!(store.messages(&found, 0, 10).await.unwrap()[0].content, "first");
-        assert_eq!(store.extent().await.unwrap().entries, 1);
+        let log = store.read(0, 10).await.unwrap().items;
+        assert_eq!(log.len(), entries, "each switch is an entry");
+        let last = &log[entries - 1].entry;
+        assert!(last.contains("\"engine_switch\"") && last.contains("\"human:eve\""), "{last}");
         let lock = two.lock_file("a").await.unwrap();
         assert!(lock.token() > token, "tokens do not go back");
         lock.release().await.unwrap();

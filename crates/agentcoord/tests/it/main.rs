@@ -13,12 +13,18 @@ macro_rules! on_both_engines {
     };
 }
 
+mod approvals;
+mod board;
 mod child;
 mod engines;
+mod events;
 mod liveness;
 mod lives;
+mod next;
+mod people;
 mod place;
 mod races;
 mod sessions;
+mod signatures;
 mod tampering;
 mod worker;

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use agentcoord::core::agent::AgentRegistry;
-use agentcoord::core::approval::{CastVote, Verdict};
 use agentcoord::core::lock::{FileLocks, RevokeLock};
 use agentcoord::core::op::Actor;
 use agentcoord::core::task::NewTask;
-use agentcoord::{Decision, Error};
+use agentcoord::{Ballot, Decision, Error};
 
 use crate::place::Place;
 
@@ -99,15 +98,9 @@ async fn approval_blocks_until_a_person_votes(place: &Place) {
     let agent = place.session("agent").await.unwrap();
     let approval = agent.request_approval("deployment", "ship 2.0").await.unwrap();
     assert_eq!(approval.decision_within(Duration::ZERO).await.unwrap(), Decision::Pending);
-    let vote = CastVote {
-        approval: approval.id().to_owned(),
-        verdict: Verdict::Approve,
-        digest: None,
-        note: None,
-        audit: agentcoord::audit::Entry::new("human:ada", "vote", "ship 2.0", "approved").encode().unwrap(),
-    };
-    let human = Actor::Human("ada".into());
-    let (decision, voted) = tokio::join!(approval.decision(), agent.connection().run(&human, vote));
+    let asked = approval.look().await.unwrap();
+    let vote = agent.connection().vote("ada", &asked, Ballot::approve());
+    let (decision, voted) = tokio::join!(approval.decision(), vote);
     voted.unwrap();
     assert_eq!(decision.unwrap(), Decision::Approved);
     assert_eq!(approval.decision().await.unwrap(), Decision::ConsumedBefore);

@@ -327,7 +327,7 @@ async fn seals_are_the_same_on_both_engines_and_move_with_the_log() {
     let before = audit::anchor(&connection).await.unwrap();
     let witness = || vec![Witness { head: before.head, kept: "elsewhere".to_owned() }];
     for to in [EngineKind::Files, EngineKind::Redis] {
-        connection.switch(to).await.unwrap();
+        connection.switch(to, "human:eve").await.unwrap();
         assert_eq!(connection.opened().await.unwrap().serving.engine, to);
         let report = audit::verify(&connection, witness(), |_| ()).await.unwrap();
         assert_eq!((report.finding, report.kept.map(|head| head.seq)), (None, Some(report.extent.entries)));

@@ -4,6 +4,10 @@ use super::{Goal, How, Row};
 use crate::bench::conditions::Pin;
 
 pub(super) fn rows() -> Vec<Row> {
+    [finished(), handed_out(), crowded(), kept()].concat()
+}
+
+fn finished() -> Vec<Row> {
     let group = Row {
         part: "tasks",
         name: "group-process",
@@ -40,6 +44,119 @@ pub(super) fn rows() -> Vec<Row> {
             ours: "claim + complete, Redis, 50 at once",
             how: How::Program(&["claim", "--clients", "50"], 8_000),
             ..claim
+        },
+    ]
+}
+
+const DEEP: Row = Row {
+    part: "queues",
+    name: "deep-redis",
+    ours: "claim, with many ready tasks, Redis",
+    limit: "with a thousand",
+    pin: Pin::Across,
+    redis: true,
+    how: How::Program(&["deep", "--engine", "redis"], 2_000),
+    goal: Goal::AtMost(1.3),
+    apart: &[],
+};
+
+fn handed_out() -> Vec<Row> {
+    let idle = Row {
+        part: "tasks",
+        name: "idle-across",
+        ours: "create -> an idle worker's code, Redis",
+        limit: "bare publish + one claim",
+        how: How::Program(&["idle-worker", "--engine", "redis"], 1_000),
+        goal: Goal::AtMost(1.25),
+        ..DEEP
+    };
+    let killed = Row {
+        part: "processes",
+        name: "killed-worker-redis",
+        ours: "kill -9 of a worker -> its task runs again, Redis",
+        limit: "",
+        pin: Pin::None,
+        how: How::Program(&["killed-worker", "--engine", "redis"], 100),
+        goal: Goal::None,
+        apart: &[("p99", Goal::Alone(50.0))],
+        ..DEEP
+    };
+    vec![
+        idle,
+        Row { name: "idle-one", pin: Pin::One, ..idle },
+        killed,
+        Row {
+            name: "killed-worker-files",
+            ours: "kill -9 of a worker -> its task runs again, files",
+            redis: false,
+            how: How::Program(&["killed-worker", "--engine", "files"], 100),
+            ..killed
+        },
+    ]
+}
+
+fn crowded() -> Vec<Row> {
+    let ahead = Row {
+        name: "ahead-redis",
+        ours: "claim, with 100,000 tasks ahead that do not match, Redis",
+        limit: "with none",
+        how: How::Program(&["behind-others", "--engine", "redis", "--ahead", "100000"], 2_000),
+        goal: Goal::AtMost(1.1),
+        ..DEEP
+    };
+    let tags = Row {
+        name: "tags-redis",
+        ours: "claim by a tag, with 10,000 tags in the store, Redis",
+        limit: "with ten",
+        how: How::Program(&["many-tags", "--engine", "redis", "--tags", "10000"], 2_000),
+        ..DEEP
+    };
+    let on_files = |row: Row| Row { pin: Pin::None, redis: false, ..row };
+    vec![
+        DEEP,
+        Row {
+            name: "deep-files",
+            ours: "claim, with many ready tasks, files",
+            how: How::Program(&["deep", "--engine", "files"], 2_000),
+            ..on_files(DEEP)
+        },
+        ahead,
+        Row {
+            name: "ahead-files",
+            ours: "claim, with 100,000 tasks ahead that do not match, files",
+            how: How::Program(&["behind-others", "--engine", "files", "--ahead", "100000"], 2_000),
+            ..on_files(ahead)
+        },
+        tags,
+        Row {
+            name: "tags-files",
+            ours: "claim by a tag, with 10,000 tags in the store, files",
+            how: How::Program(&["many-tags", "--engine", "files", "--tags", "10000"], 2_000),
+            ..on_files(tags)
+        },
+    ]
+}
+
+fn kept() -> Vec<Row> {
+    let bulk = Row {
+        name: "bulk",
+        ours: "create, 100 tasks a call, Redis",
+        limit: "bare HSET and ZADD, as many a call",
+        how: How::Program(&["bulk", "--engine", "redis"], 20_000),
+        goal: Goal::AtLeast(0.4),
+        apart: &[("longest command", Goal::Alone(5.0))],
+        ..DEEP
+    };
+    vec![
+        bulk,
+        Row {
+            name: "weight",
+            ours: "memory of a waiting task, Redis",
+            limit: "a bare hash and its member",
+            how: How::Program(&["weight", "--engine", "redis"], 20_000),
+            goal: Goal::AtMost(1.6),
+            apart: &[],
+            ..bulk
         },
     ]
 }

@@ -24,5 +24,5 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<OneApproval, Cl
     let key = show::of(context, &args.id).await?.approval.key;
     let actor = principal::speaker(context, Unknown::NotFound).await?;
     context.connection().await?.run(&actor, CancelApproval { approval: key.clone() }).await?;
-    Ok(OneApproval::look(show::of(context, &key).await?))
+    show::look(context, &key).await
 }

@@ -61,6 +61,7 @@ impl Render for View {
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     let status = if args.all { None } else { Some(args.status) };
     let approvals = context.store().await?.approvals().list(status).await?;
-    let items = approvals.into_iter().map(ApprovalView::from).collect();
-    Ok(View { items, cursor: None, waiting: status == Some(ApprovalStatus::Pending) })
+    let connection = context.connection().await?;
+    let items = approvals.into_iter().map(|approval| ApprovalView::of(connection, approval));
+    Ok(View { items: items.collect::<Result<_, _>>()?, cursor: None, waiting: status == Some(ApprovalStatus::Pending) })
 }

@@ -4,6 +4,7 @@ mod cancel;
 mod list;
 mod request;
 mod show;
+mod statement;
 mod view;
 pub(super) mod vote;
 mod wait;
@@ -19,6 +20,8 @@ super::noun! {
         Wait(wait),
         /// What is asked for, exactly
         Show(show),
+        /// The text that a signed vote signs
+        Statement(statement),
         /// Call an own request off
         Cancel(cancel),
     }

@@ -30,6 +30,12 @@ pub(crate) struct Args {
     /// How many people must say yes
     #[arg(long, value_name = "N", default_value = "1")]
     quorum: u32,
+    /// How many people must say no to end it
+    #[arg(long, value_name = "N", default_value = "1")]
+    rejections: u32,
+    /// Who may vote; may be given several times [default: anybody]
+    #[arg(long, value_name = "NAME")]
+    eligible: Vec<String>,
     /// It expires when nobody decides in so long
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse_positive)]
     #[arg(allow_hyphen_values = true)]
@@ -52,9 +58,11 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<OneApproval, Cl
     body.payload = args.payload.map(|typed| input::json(context, "payload", typed)).transpose()?;
     body.diff = args.diff.map(|typed| input::text_or_file(context, "diff", typed)).transpose()?;
     body.quorum = args.quorum;
+    body.rejections = args.rejections;
+    body.eligible = args.eligible;
     body.expires_in = duration::millis(args.timeout);
     body.key = args.key;
     let actor = principal::speaker(context, Unknown::Register).await?;
-    let filed = context.connection().await?.run(&actor, body.seal()).await?;
-    wait::verdict(context, &actor, &filed.key, Some(args.wait)).await
+    let asked = context.connection().await?.request_approval(&actor, body).await?;
+    wait::verdict(context, &actor, &asked, Some(args.wait)).await
 }

@@ -20,7 +20,16 @@ pub(crate) struct Args {
 /// # Errors
 /// `NOT_FOUND`, `AMBIGUOUS`.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<OneApproval, CliError> {
-    Ok(OneApproval::look(of(context, &args.id).await?))
+    look(context, &args.id).await
+}
+
+/// An approval to be looked at.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn look(context: &Context, id: &str) -> Result<OneApproval, CliError> {
+    let detail = of(context, id).await?;
+    OneApproval::look(context.connection().await?, detail)
 }
 
 /// The approval of an id, with the exact action.

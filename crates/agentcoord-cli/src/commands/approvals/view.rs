@@ -1,9 +1,11 @@
 //! An approval as answers show it, and the exit code of its state.
 
 use agentcoord::core::approval::{Approval, ApprovalDetail, ApprovalStatus, Verdict, Vote};
+use agentcoord::{Connection, Doubt};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::error::CliError;
 use crate::exit::Exit;
 use crate::input;
 use crate::output::{Grid, Page, Render, Stamp, Tone, ago};
@@ -22,6 +24,7 @@ pub(crate) struct ApprovalView {
     requested_at: Stamp,
     expires_at: Stamp,
     quorum: u32,
+    rejections: u32,
     eligible: Vec<String>,
     votes: Vec<VoteView>,
     decided_by: Option<String>,
@@ -40,6 +43,7 @@ struct VoteView {
     note: Option<String>,
     at: Stamp,
     signed: bool,
+    refused: Option<String>,
 }
 
 /// What listings leave out.
@@ -47,18 +51,31 @@ struct VoteView {
 struct Long {
     payload: Option<Value>,
     diff: Option<String>,
+    /// What is stored is not what the digest is of.
+    changed: bool,
 }
 
-impl From<Vote> for VoteView {
-    fn from(vote: Vote) -> Self {
-        Self { by: vote.by, verdict: vote.verdict, note: vote.note, at: Stamp(vote.at), signed: false }
+impl VoteView {
+    /// A vote, with why it does not count; `doubt` is none when nobody has looked at its signature.
+    fn of(vote: Vote, doubt: Option<Option<Doubt>>) -> Self {
+        let signed = vote.signature.is_some() && !matches!(doubt, Some(Some(_)));
+        let refused = doubt.flatten().map(|doubt| doubt.to_string());
+        Self { by: vote.by, verdict: vote.verdict, note: vote.note, at: Stamp(vote.at), signed, refused }
     }
 }
 
-impl From<Approval> for ApprovalView {
-    fn from(approval: Approval) -> Self {
+impl ApprovalView {
+    /// An approval, its votes checked as far as approvers are configured.
+    ///
+    /// # Errors
+    /// `INVALID` for approvers that cannot be read.
+    pub(super) fn of(connection: &Connection, approval: Approval) -> Result<Self, CliError> {
+        let doubts = connection.doubts(&approval)?;
         let deciding = approval.deciding_vote().cloned();
-        Self {
+        let mut doubts = doubts.map(Vec::into_iter);
+        let doubt = |_: &Vote| doubts.as_mut().map(|doubts| doubts.next().flatten());
+        let votes: Vec<_> = approval.votes.iter().map(doubt).zip(approval.votes.iter().cloned()).collect();
+        Ok(Self {
             id: approval.key,
             action_type: approval.action_type,
             description: approval.description,
@@ -68,28 +85,30 @@ impl From<Approval> for ApprovalView {
             requested_at: Stamp(approval.requested_at),
             expires_at: Stamp(approval.expires_at),
             quorum: approval.quorum,
+            rejections: approval.rejections,
             eligible: approval.eligible,
-            votes: approval.votes.into_iter().map(VoteView::from).collect(),
+            votes: votes.into_iter().map(|(doubt, vote)| VoteView::of(vote, doubt)).collect(),
             decided_by: deciding.as_ref().map(|vote| vote.by.clone()),
             decided_at: approval.decided_at.map(Stamp),
             note: deciding.and_then(|vote| vote.note),
             consumed: approval.consumed,
             long: None,
-        }
+        })
     }
-}
 
-impl From<ApprovalDetail> for ApprovalView {
-    fn from(detail: ApprovalDetail) -> Self {
-        let long = Long { payload: detail.payload.map(input::value), diff: detail.diff };
-        Self { long: Some(long), ..Self::from(detail.approval) }
+    /// An approval with the exact action.
+    ///
+    /// # Errors
+    /// As [`ApprovalView::of`].
+    pub(super) fn whole(connection: &Connection, detail: ApprovalDetail) -> Result<Self, CliError> {
+        let changed = detail.digest() != detail.approval.digest;
+        let long = Long { payload: detail.payload.map(input::value), diff: detail.diff, changed };
+        Ok(Self { long: Some(long), ..Self::of(connection, detail.approval)? })
     }
-}
 
-impl ApprovalView {
     /// `1 of 2`.
     fn tally(&self) -> String {
-        let yes = self.votes.iter().filter(|vote| vote.verdict == Verdict::Approve).count();
+        let yes = self.votes.iter().filter(|vote| vote.verdict == Verdict::Approve && vote.refused.is_none()).count();
         format!("{yes} of {}", self.quorum)
     }
 
@@ -103,13 +122,16 @@ impl ApprovalView {
             ("digest", Some(self.digest.clone())),
         ]);
         let Some(long) = &self.long else { return };
-        let payload = long.payload.as_ref().map(|value| serde_json::to_string_pretty(value).unwrap_or_default());
-        for (name, text) in [("payload", payload.as_ref()), ("diff", long.diff.as_ref())] {
-            if let Some(text) = text {
-                page.gap();
-                page.line(name);
-                page.block(text, 2);
-            }
+        if long.changed {
+            page.toned(Tone::Bad, "changed: what is stored is not what the digest is of; do not approve it");
+        }
+        if let Some(payload) = &long.payload {
+            show_payload(page, payload);
+        }
+        if let Some(diff) = &long.diff {
+            page.gap();
+            page.line("diff");
+            page.diff(diff, 2);
         }
     }
 
@@ -130,7 +152,11 @@ impl ApprovalView {
                 Verdict::Reject => "no",
             };
             let note = vote.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
-            page.line(format!("  {verdict} from {}, {}{note}", vote.by, ago(vote.at)));
+            let signed = if vote.signed { ", signed" } else { "" };
+            page.line(format!("  {verdict} from {}, {}{signed}{note}", vote.by, ago(vote.at)));
+            if let Some(refused) = &vote.refused {
+                page.toned(Tone::Bad, format!("    does not count: {refused}"));
+            }
         }
     }
 
@@ -141,6 +167,24 @@ impl ApprovalView {
             ApprovalStatus::Rejected => Exit::Refused,
             ApprovalStatus::Pending => Exit::Nothing,
             ApprovalStatus::Expired | ApprovalStatus::Cancelled => Exit::Expired,
+        }
+    }
+}
+
+/// A payload: a text as it is, and the texts of several lines in an object beside it, where their lines can be read.
+fn show_payload(page: &mut Page, payload: &Value) {
+    page.gap();
+    page.line("payload");
+    match payload {
+        Value::String(text) => page.text(text, 2),
+        other => page.block(&serde_json::to_string_pretty(other).unwrap_or_default(), 2),
+    }
+    let fields = payload.as_object().into_iter().flatten();
+    for (name, text) in fields.filter_map(|(name, value)| Some((name, value.as_str()?))) {
+        if text.trim_end().contains('\n') {
+            page.gap();
+            page.line(format!("payload, {name}"));
+            page.text(text, 2);
         }
     }
 }
@@ -184,14 +228,21 @@ pub(crate) struct OneApproval {
 
 impl OneApproval {
     /// An approval to be looked at.
-    pub(super) fn look(detail: ApprovalDetail) -> Self {
-        Self { approval: detail.into(), purpose: Purpose::Look }
+    ///
+    /// # Errors
+    /// As [`ApprovalView::of`].
+    pub(super) fn look(connection: &Connection, detail: ApprovalDetail) -> Result<Self, CliError> {
+        Ok(Self { approval: ApprovalView::whole(connection, detail)?, purpose: Purpose::Look })
     }
 
     /// The outcome of waiting; `taken_up` says that this very call consumed the yes.
-    pub(super) fn verdict(detail: ApprovalDetail, taken_up: bool) -> Self {
+    ///
+    /// # Errors
+    /// As [`ApprovalView::of`].
+    pub(super) fn verdict(connection: &Connection, detail: ApprovalDetail, taken_up: bool) -> Result<Self, CliError> {
         let first = taken_up || detail.approval.status != ApprovalStatus::Approved;
-        Self { approval: detail.into(), purpose: Purpose::Verdict(first) }
+        let approval = ApprovalView::whole(connection, detail)?;
+        Ok(Self { approval, purpose: Purpose::Verdict(first) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agentcoord::Asked;
 use agentcoord::core::op::Actor;
 use tokio::time::Instant;
 
@@ -29,33 +30,31 @@ pub(crate) struct Args {
 /// Waits.
 ///
 /// # Errors
-/// `NOT_FOUND`, `AMBIGUOUS`; `NOT_YOURS` for a person who waits for what an agent has asked.
+/// `NOT_FOUND`, `AMBIGUOUS`; `NOT_YOURS` for what somebody else has asked for.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<OneApproval, CliError> {
     let approval = show::of(context, &args.id).await?.approval;
     let actor = principal::speaker(context, Unknown::NotFound).await?;
-    // Whoever gets the yes takes it up. A person who is only curious must not take it from the agent.
-    if let Actor::Human(name) = &actor
-        && approval.requested_by != format!("human:{name}")
-    {
+    // Whoever gets the yes takes it up: who is only curious must not take it from the one who asked.
+    if principal::name(context, &actor).await? != approval.requested_by {
         let message = format!("{} waits for this, and the yes is for one only", approval.requested_by);
         let error = CliError::new(Exit::Refused, "NOT_YOURS", message);
         return Err(error.next("to look at it", format!("agentcoord approvals show {}", approval.key)));
     }
-    verdict(context, &actor, &approval.key, args.timeout).await
+    verdict(context, &actor, &Asked::known_as(approval.key), args.timeout).await
 }
 
 /// Waits for the verdict and takes up a yes.
 ///
 /// # Errors
-/// Those of the engine.
+/// Those of the engine; `VOTES_NOT_VERIFIED` when the signatures do not bear the verdict out.
 pub(super) async fn verdict(
     context: &Context,
     actor: &Actor,
-    key: &str,
+    asked: &Asked,
     wait: Option<Duration>,
 ) -> Result<OneApproval, CliError> {
     let connection = context.connection().await?;
     let deadline = wait.map(|wait| Instant::now() + wait);
-    let answer = context.interruptible(connection.verdict(actor, key, deadline)).await?;
-    Ok(OneApproval::verdict(show::of(context, &answer.key).await?, answer.consumed))
+    let answer = context.interruptible(connection.verdict(actor, asked, deadline)).await?;
+    OneApproval::verdict(connection, show::of(context, &answer.key).await?, answer.consumed)
 }

@@ -107,5 +107,5 @@ fn write(out: &mut impl Write, place: &Place) -> Result<(), Failure> {
     let hash = place.seal.map(|hash| hash.to_string());
     let line = Line { seq: place.seq, time: record.at, hash, entry: &record.entry };
     let text = serde_json::to_string(&line).map_err(|e| Failure::Output(e.into()))?;
-    out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(Failure::Output)
+    out.write_all(output::json::visible(&text).as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(Failure::Output)
 }

@@ -16,6 +16,15 @@ pub(crate) struct Args {
     /// In this state; may be given several times [default: active and waiting]
     #[arg(long = "status", value_name = "STATE", value_parser = status)]
     statuses: Vec<ThreadStatus>,
+    /// With this tag
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+    /// About this path or task
+    #[arg(long, value_name = "PATH|ID")]
+    link: Option<String>,
+    /// Opened by this agent or person, as in agent:ada
+    #[arg(long, value_name = "WHO")]
+    by: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -24,7 +33,7 @@ pub(crate) struct Args {
     cursor: Option<String>,
 }
 
-fn status(word: &str) -> Result<ThreadStatus, String> {
+pub(super) fn status(word: &str) -> Result<ThreadStatus, String> {
     ThreadStatus::parse(word).map_err(|_| "known are active, waiting, resolved".to_owned())
 }
 
@@ -61,7 +70,23 @@ impl Render for View {
 /// # Errors
 /// `INVALID` for a cursor that is none.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
-    let filter = ThreadFilter { statuses: args.statuses, limit: args.limit.into(), cursor: args.cursor };
-    let page = context.store().await?.board().list(&filter).await?;
-    Ok(View { items: page.items.into_iter().map(ThreadView::from).collect(), cursor: page.cursor })
+    let mut filter = ThreadFilter {
+        statuses: args.statuses,
+        tag: args.tag,
+        link: args.link,
+        posted_by: args.by.map(|by| if by.contains(':') { by } else { format!("agent:{by}") }),
+        limit: args.limit.into(),
+        cursor: args.cursor,
+    };
+    let store = context.store().await?;
+    let mut items = Vec::new();
+    loop {
+        let page = store.board().list(&filter).await?;
+        filter.limit -= page.items.len();
+        items.extend(page.items.into_iter().map(ThreadView::from));
+        filter.cursor = page.cursor;
+        if filter.cursor.is_none() || filter.limit == 0 {
+            return Ok(View { items, cursor: filter.cursor });
+        }
+    }
 }

@@ -1,29 +1,26 @@
 //! `board resolve`.
 
-use agentcoord::core::board::{ResolveThread, ThreadStatus};
+use agentcoord::core::board::ThreadStatus;
 
-use super::show;
-use super::view::OneThread;
+use super::update;
+use super::view::PostedView;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::identity::Unknown;
-use crate::principal;
 
 /// Which thread.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Its id, or a unique prefix
     id: String,
+    /// Say why, in the thread; - reads stdin
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
 }
 
 /// Closes a thread.
 ///
 /// # Errors
 /// `NOT_FOUND`, `AMBIGUOUS`.
-pub(crate) async fn run(context: &Context, args: Args) -> Result<OneThread, CliError> {
-    let thread = show::of(context, &args.id).await?;
-    let actor = principal::speaker(context, Unknown::Register).await?;
-    let body = ResolveThread { thread: thread.key, status: ThreadStatus::Resolved };
-    let posted = context.connection().await?.run(&actor, body).await?;
-    Ok(OneThread::brief(show::of(context, &posted.thread).await?))
+pub(crate) async fn run(context: &Context, args: Args) -> Result<PostedView, CliError> {
+    update::move_to(context, &args.id, ThreadStatus::Resolved, args.message).await
 }

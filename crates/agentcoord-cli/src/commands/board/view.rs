@@ -1,6 +1,6 @@
 //! A thread as answers show it.
 
-use agentcoord::core::board::{Message, Thread, ThreadPriority, ThreadStatus};
+use agentcoord::core::board::{Message, Posted, Thread, ThreadPriority, ThreadStatus};
 use serde::Serialize;
 
 use crate::output::{Grid, Page, Render, Stamp, Tone, ago};
@@ -10,7 +10,7 @@ use crate::output::{Grid, Page, Render, Stamp, Tone, ago};
 pub(crate) struct ThreadView {
     /// Short id.
     pub(crate) id: String,
-    title: String,
+    pub(super) title: String,
     status: ThreadStatus,
     priority: ThreadPriority,
     posted_by: String,
@@ -25,12 +25,13 @@ pub(crate) struct ThreadView {
 
 /// A message.
 #[derive(Clone, Debug, Serialize)]
-struct MessageView {
+pub(super) struct MessageView {
     id: String,
-    number: u64,
-    author: String,
-    content: String,
-    posted_at: Stamp,
+    pub(super) number: u64,
+    pub(super) author: String,
+    to: Vec<String>,
+    pub(super) content: String,
+    pub(super) posted_at: Stamp,
 }
 
 impl From<Thread> for ThreadView {
@@ -57,6 +58,7 @@ impl From<Message> for MessageView {
             id: message.id.to_string(),
             number: message.number,
             author: message.author,
+            to: message.to,
             content: message.content,
             posted_at: Stamp(message.posted_at),
         }
@@ -97,11 +99,6 @@ pub(crate) struct OneThread {
 }
 
 impl OneThread {
-    /// A thread without its messages.
-    pub(super) fn brief(thread: Thread) -> Self {
-        Self { thread: thread.into() }
-    }
-
     /// A thread with its messages.
     pub(super) fn full(thread: Thread, messages: Vec<Message>) -> Self {
         let messages = messages.into_iter().map(MessageView::from).collect();
@@ -112,10 +109,6 @@ impl OneThread {
 impl Render for OneThread {
     fn table(&self, page: &mut Page) {
         let thread = &self.thread;
-        let Some(messages) = &thread.messages else {
-            page.line(format!("{}  {}", thread.id, thread.title));
-            return;
-        };
         page.fields([
             ("id", Some(thread.id.clone())),
             ("title", Some(thread.title.clone())),
@@ -126,10 +119,43 @@ impl Render for OneThread {
             ("posted", Some(format!("{} by {}", ago(thread.posted_at), thread.posted_by))),
             ("resolved", thread.resolved_at.map(ago)),
         ]);
-        for message in messages {
+        for message in thread.messages.iter().flatten() {
             page.gap();
             page.toned(Tone::Faint, format!("#{} {}, {}", message.number, message.author, ago(message.posted_at)));
             page.block(&message.content, 2);
+        }
+    }
+
+    fn ids(&self) -> Vec<String> {
+        vec![self.thread.id.clone()]
+    }
+}
+
+/// What came of posting.
+#[derive(Debug, Serialize)]
+pub(crate) struct PostedView {
+    thread: ThreadView,
+    /// Messages in the thread; the number of the one that was posted.
+    number: u64,
+    duplicate: bool,
+    away: Vec<String>,
+}
+
+impl PostedView {
+    pub(super) fn new(thread: Thread, posted: Posted) -> Self {
+        Self { thread: thread.into(), number: posted.messages, duplicate: posted.duplicate, away: posted.away }
+    }
+}
+
+impl Render for PostedView {
+    fn table(&self, page: &mut Page) {
+        page.line(format!("{}  {}", self.thread.id, self.thread.title));
+        if self.duplicate {
+            page.toned(Tone::Faint, "posted before under this key");
+        }
+        if !self.away.is_empty() {
+            let who = self.away.join(", ");
+            page.toned(Tone::Warn, format!("away: {who} (finds it on coming back)"));
         }
     }
 

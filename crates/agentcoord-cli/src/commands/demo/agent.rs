@@ -153,7 +153,9 @@ impl Agent<'_> {
         };
         file.release().await?;
         let (name, number) = (self.client.name(), job.number);
-        self.client.reply(&self.args.thread, format!("no. {number}: {} is edited, commit {commit}", job.path)).await?;
+        self.client
+            .reply(self.args.thread.as_str(), format!("no. {number}: {} is edited, commit {commit}", job.path))
+            .await?;
         let reason = format!("{name} claimed task {} and held the file", task.id());
         self.client.log_decision(DECISION, format!("no. {number}: {}", job.path), reason).await?;
         let waited_ms = crate::duration::millis(waits.longest);

@@ -101,7 +101,8 @@ async fn perform(context: &Context, args: &Args) -> Result<View, CliError> {
     let place = Place::new(&scratch, connection.namespace(), url, opened.serving.redis.as_deref())?;
     let client = CoordinationClient::session("Demo", "demo").dir(scratch.git.dir()).on(connection.clone()).await?;
     let store = client.store().await?;
-    let thread = client.post_thread("Demo: who edits what", format!("{total} edits, {} agents", args.agents)).await?;
+    let opening = format!("{total} edits, {} agents", args.agents);
+    let thread = client.post_thread("Demo: who edits what", opening).await?.thread;
     for chunk in jobs.chunks(limits::CREATE_CHUNK) {
         let tasks: Result<Vec<NewTask>, CliError> = chunk.iter().map(task).collect();
         client.run(CreateTasks::new(tasks?)).await?;

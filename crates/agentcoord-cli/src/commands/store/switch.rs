@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Page, Render};
+use crate::principal;
 
 /// Which engine.
 #[derive(Debug, clap::Args)]
@@ -71,7 +72,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     // Which engine may serve is what is about to change.
     config.backend = BackendChoice::Auto;
     let connection = Connection::unopened(config, Style::OneShot)?;
-    let done = connection.switch(args.to).await.map_err(|error| {
+    let done = connection.switch(args.to, &principal::of_shell()).await.map_err(|error| {
         let error = CliError::from(error);
         if error.code == "REFUSED" { error.next("who is here", "agentcoord status") } else { error }
     })?;

@@ -42,6 +42,8 @@ pub(crate) struct TaskView {
     error: Option<String>,
     note: Option<String>,
     percent: Option<u8>,
+    /// No live agent can do all that it requires.
+    stranded: bool,
     #[serde(flatten)]
     long: Option<Long>,
 }
@@ -112,6 +114,7 @@ impl From<Task> for TaskView {
             error: task.error,
             note: task.note,
             percent: task.percent,
+            stranded: task.stranded,
             long: None,
         }
     }
@@ -168,7 +171,12 @@ pub(crate) fn grid(items: &[TaskView]) -> Grid {
             ago(task.created_at),
             task.completed_at.map_or(progress, ago),
         ];
-        grid.row(if task.lost > 0 { Tone::Bad } else { tone(task.status) }, cells);
+        let tone = match task {
+            TaskView { lost: 1.., .. } => Tone::Bad,
+            TaskView { stranded: true, .. } => Tone::Warn,
+            _ => tone(task.status),
+        };
+        grid.row(tone, cells);
     }
     grid
 }
@@ -203,6 +211,7 @@ fn fields(task: &TaskView, page: &mut Page) {
         ("waits for", waits_for),
         ("not before", start.map(|at| format!("{} ({})", at.rfc3339(), at.ahead()))),
         ("next try", task.retry_at.map(Stamp::ahead)),
+        ("stranded", task.stranded.then(|| "no live agent can do all that it requires".to_owned())),
         ("claimed by", task.claimed_by.clone()),
         ("claimed", task.claimed_at.map(ago)),
         ("deadline", task.deadline.map(Stamp::ahead)),

@@ -1,8 +1,8 @@
 //! Dependencies: a task waits until all that it depends on is completed.
 //!
 //! Each is a record whose state follows the state of the task that is waited for; the dependent counts those that are
-//! not done, and is released when none is left. Both is done for at most [`limits::WORK_PER_STEP`] records a step. What
-//! is left over is kept in records that are due at once, so any later step goes on with it: an announcement brings all
+//! not done, and is released when none is left. One step does that for at most [`limits::LINKS_PER_STEP`] of them. What
+//! is left over is kept in records, and any later step goes on with it: an announcement brings all
 //! dependencies on a task into the state that fits the task as it stands then, however often that has changed since.
 
 use super::enqueue;
@@ -29,7 +29,7 @@ pub(super) fn link<R: Rows>(
         let (dependency, record) = step.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id)?;
         add(step, key, task, dependency, DependencyState::of(record.status))?;
     }
-    for (part, ids) in later.chunks(limits::WORK_PER_STEP).enumerate() {
+    for (part, ids) in later.chunks(limits::LINKS_PER_STEP).enumerate() {
         let record = LinkRecord { task: key.to_owned(), ids: ids.to_vec(), since: step.now };
         step.put(&LinkRecord::key(key, part), &record)?;
         step.wake(KEEPER);
@@ -40,6 +40,9 @@ pub(super) fn link<R: Rows>(
 
 /// Goes on with linking a new task. It counts what is not linked yet as open.
 pub(in crate::machine) fn link_more<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
+    if step.links == 0 {
+        return Ok(());
+    }
     let Some(mut record) = step.get::<LinkRecord>(key)? else { return Ok(()) };
     let Some(mut task) = step.get::<TaskRecord>(&record.task)? else { return step.delete::<LinkRecord>(key) };
     let later = record.ids.split_off(record.ids.len().min(step.links));
@@ -105,6 +108,9 @@ pub(super) fn announce<R: Rows>(step: &mut Step<'_, R>, key: &str, status: TaskS
 
 /// Goes on with what an earlier step has left.
 pub(in crate::machine) fn announce_more<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
+    if step.links == 0 {
+        return Ok(());
+    }
     step.delete::<AnnouncementRecord>(key)?;
     match step.get::<TaskRecord>(key)? {
         Some(task) => announce(step, key, task.status),

@@ -1,7 +1,12 @@
 //! Which claim gets which task, and how it takes it up or gives it back.
 //!
-//! Ready tasks and waiting claims never match each other: whatever makes a task ready hands it in the same step to the
-//! longest-waiting claim that matches ([`ready`]), and a new claim takes the best ready task before it waits.
+//! A pending task stands in the queue of all tasks and in that of each of its tags; a waiting claim stands in the line of
+//! each tag that it asks for, or of any task. Queues are divided by what the tasks require and lines by what the agents
+//! can do, and each part is in order, so the first of a part stands for all of it (indexes `ready` and `want`).
+//!
+//! Ready tasks and waiting claims do not match each other: whatever makes a task ready hands it in the same step to the
+//! longest-waiting claim that matches ([`ready`]), and a new claim takes the best ready task before it waits. Where one
+//! step cannot look at all who wait, the task keeps the place that was reached and is due at once ([`search_on`]).
 
 use super::{expect, free, holder};
 use crate::error::{Noun, Policy, Refusal};
@@ -10,182 +15,317 @@ use crate::limits;
 use crate::machine::rows::Rows;
 use crate::machine::step::{Acting, Ruled, Step};
 use crate::op::{Answer, decode};
-use crate::record::{RingRecord, SessionRecord, TaskRecord, TaskTicketRecord, unwords};
-use crate::table::{Entry, Range};
-use crate::task::{Claim, ClaimRef, ClaimTask, ConfirmTask, TaskStatus, WithdrawTask, Withdrawn};
+use crate::record::{RingRecord, SessionRecord, TaskRecord, TaskTicketRecord};
+use crate::table::{Entry, Range, unwords};
+use crate::task::{
+    Claim, ClaimRef, ClaimTask, ConfirmTask, NextTask, TaskChanged, TaskStatus, WithdrawTask, Withdrawn,
+};
+
+/// Waiting claims look for what is due in turn, so many milliseconds apart: the more wait, the more seldom each.
+const TURN: u64 = 10;
 
 pub(in crate::machine) fn claim<R: Rows>(step: &mut Step<'_, R>, body: ClaimTask) -> Ruled<Claim> {
     let acting = step.acting()?;
-    let ticket = Ticket::of(&step.call.client, step.call.request);
-    let mut capabilities = step.agent_of(&acting)?.capabilities;
-    capabilities.sort();
-    if let Some(typed) = &body.id {
-        let (key, task) = step.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id)?;
-        if let Some(holder) = holder(&task) {
-            return Err(Refusal::Held { noun: Noun::Task, id: key, holder }.into());
-        }
-        expect(&key, task.status, TaskStatus::Pending)?;
-        if !task.requires.iter().all(|r| capabilities.contains(r)) {
-            return Err(Policy::NotCapable.into());
-        }
-        return assign(step, acting, key, task, ticket, body.lease);
+    match &body.id {
+        Some(typed) => claim_named(step, &acting, typed, body.lease),
+        None => next(step, acting, NextTask { tags: body.tags, lease: body.lease, wait: body.wait }),
     }
-    if let Some(key) = best(step, &body.tags, &capabilities)?
-        && let Some(task) = step.get::<TaskRecord>(&key)?
-    {
-        return assign(step, acting, key, task, ticket, body.lease);
+}
+
+fn claim_named<R: Rows>(step: &mut Step<'_, R>, acting: &Acting, typed: &str, lease: Option<u64>) -> Ruled<Claim> {
+    let (key, task) = step.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id)?;
+    if let Some(holder) = holder(&task) {
+        return Err(Refusal::Held { noun: Noun::Task, id: key, holder }.into());
     }
-    if body.wait == Some(0) {
+    expect(&key, task.status, TaskStatus::Pending)?;
+    if !task.requires.iter().all(|r| contains(&acting.capabilities(), r)) {
+        return Err(Policy::NotCapable.into());
+    }
+    assign(step, acting, key, task, lease)
+}
+
+/// Claims the best task that matches, else waits for one.
+pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: NextTask) -> Ruled<Claim> {
+    let capabilities = acting.capabilities();
+    if let Some((key, task)) = best(step, &wish.tags, &capabilities)? {
+        return assign(step, &acting, key, task, wish.lease);
+    }
+    if wish.wait == Some(0) {
         return Ok(Claim::Nothing { pending: u64::try_from(step.state.counts.pending).unwrap_or(0) });
     }
+    let ticket = Ticket::of(&step.call.client, step.call.request);
     let waiter = TaskTicketRecord {
         seq: step.next_seq(),
         session: acting.id,
         agent: acting.session.agent,
         name: acting.session.name,
-        tags: body.tags,
+        tags: wish.tags,
         capabilities,
         since: step.wall,
-        lease: body.lease,
-        deadline: body.wait.map(|wait| step.now + wait),
+        lease: wish.lease,
+        deadline: wish.wait.map(|wait| step.now + wait),
         offered: None,
+        away: None,
     };
     step.put(ticket.as_str(), &waiter)?;
-    Ok(Claim::Queued { ticket, tick_in: tick_in(step, &waiter) })
+    Ok(queued(step, ticket, &waiter))
 }
 
-/// Milliseconds until the next due item: an overdue claim may free a task that matches.
-fn tick_in<R: Rows>(step: &Step<'_, R>, waiter: &TaskTicketRecord) -> Option<u64> {
-    let at = waiter.deadline.unwrap_or(u64::MAX).min(step.state.next_due);
-    (at < crate::record::NEVER).then(|| at.saturating_sub(step.now))
+/// The answer to a claim that waits. An overdue claim may free a task that matches.
+fn queued<R: Rows>(step: &Step<'_, R>, ticket: Ticket, waiter: &TaskTicketRecord) -> Claim {
+    let turn = u64::try_from(step.state.counts.task_waiters).unwrap_or(0) * TURN;
+    let at = step.state.next_due.max(step.now + turn).min(waiter.deadline.unwrap_or(u64::MAX));
+    Claim::Queued { ticket, tick_in: (at < crate::record::NEVER).then(|| at.saturating_sub(step.now)) }
+}
+
+fn contains(sorted: &[String], word: &str) -> bool {
+    sorted.binary_search_by(|other| other.as_str().cmp(word)).is_ok()
 }
 
 /// The first ready task that carries any of the tags and requires nothing but the capabilities.
 ///
-/// One seek a kind of ready task, whatever their number; the best of the heads wins.
-fn best<R: Rows>(step: &mut Step<'_, R>, tags: &[String], capabilities: &[String]) -> Ruled<Option<String>> {
-    let heads = heads(step, "ready", |kind| {
-        let (carried, required) = unwords(kind);
-        matches(tags, capabilities, &carried, &required)
-    })?;
-    Ok(heads.into_iter().min().map(|(_, key)| key))
-}
-
-/// The longest-waiting claim that matches a task.
-fn longest_waiting<R: Rows>(step: &mut Step<'_, R>, task: &TaskRecord) -> Ruled<Option<String>> {
-    let carried: Vec<&str> = task.tags.iter().map(String::as_str).collect();
-    let required: Vec<&str> = task.requires.iter().map(String::as_str).collect();
-    let heads = heads(step, "want", |selector| {
-        let (tags, capabilities) = unwords(selector);
-        let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect::<Vec<_>>();
-        matches(&owned(tags), &owned(capabilities), &carried, &required)
-    })?;
-    Ok(heads.into_iter().min().map(|(_, key)| key))
-}
-
-fn matches(tags: &[String], capabilities: &[String], carried: &[&str], required: &[&str]) -> bool {
-    let any_tag = tags.is_empty() || tags.iter().any(|t| carried.contains(&t.as_str()));
-    any_tag && required.iter().all(|r| capabilities.iter().any(|c| c == r))
-}
-
-/// The first entry of every group of an index `name\0group\0order\0key` whose group fits: (order, key).
-fn heads<R: Rows>(step: &mut Step<'_, R>, name: &str, fits: impl Fn(&str) -> bool) -> Ruled<Vec<(String, String)>> {
-    let mut range = Range::under(&[name]);
-    let mut heads = Vec::new();
-    while let Some(entry) = step.scan(&range, 1)?.pop() {
-        let [_, group, order, key] = entry.parts()[..] else { break };
-        if fits(group) {
-            heads.push((order.to_owned(), key.to_owned()));
+/// One seek a tag when nothing that is pending requires anything. Otherwise one more for each combination of these
+/// capabilities that is required, or begins one that is; what others could do costs nothing.
+fn best<R: Rows>(
+    step: &mut Step<'_, R>,
+    tags: &[String],
+    capabilities: &[String],
+) -> Ruled<Option<(String, TaskRecord)>> {
+    let any = [String::new()];
+    let mut best: Option<(String, String)> = None;
+    let mut seeks = limits::SEEKS_PER_STEP;
+    for tag in if tags.is_empty() { &any } else { tags } {
+        let mut range = Range::under(&["ready", tag]);
+        while let Some(entry) = step.scan(&range, 1)?.pop() {
+            let [_, _, required, order, key] = entry.parts()[..] else { break };
+            let words = unwords(required);
+            let beyond = match words.iter().position(|w| !contains(capabilities, w)) {
+                None => {
+                    let head = (order.to_owned(), key.to_owned());
+                    best = Some(best.map_or(head.clone(), |best| best.min(head)));
+                    let all_fit = capabilities.is_empty() || step.state.counts.demanding == 0;
+                    (!all_fit).then(|| format!("{required}\u{1}"))
+                }
+                Some(at) => leap(words, at, capabilities),
+            };
+            let Some(beyond) = beyond else { break };
+            range.from = Entry::of(&["ready", tag, &beyond]).0;
+            seeks = seeks.checked_sub(1).ok_or(Policy::TooComplex)?;
         }
-        range.from = Entry::of(&[name, &format!("{group}\u{1}")]).0;
     }
-    Ok(heads)
+    let Some((_, key)) = best else { return Ok(None) };
+    Ok(step.get::<TaskRecord>(&key)?.map(|task| (key, task)))
 }
 
-/// Gives a task to a session.
+/// Where the combinations of nothing but these capabilities go on after one whose word number `at` is none of them.
+fn leap<'a>(mut words: Vec<&'a str>, at: usize, capabilities: &'a [String]) -> Option<String> {
+    words.truncate(at + 1);
+    while let Some(word) = words.pop() {
+        if let Some(next) = capabilities.iter().find(|c| c.as_str() > word) {
+            words.push(next);
+            return Some(words.join("\u{1f}"));
+        }
+    }
+    None
+}
+
+/// Gives a task to the acting session.
 fn assign<R: Rows>(
     step: &mut Step<'_, R>,
-    acting: Acting,
+    acting: &Acting,
     key: String,
     mut task: TaskRecord,
-    ticket: Ticket,
     lease: Option<u64>,
 ) -> Ruled<Claim> {
-    take(step, &mut task, acting.id, acting.session.agent, acting.session.name, ticket)?;
+    let ticket = Ticket::of(&step.call.client, step.call.request);
+    take(step, &mut task, &acting.id, &acting.session.agent, &acting.session.name, ticket)?;
     task.deadline = lease.or(task.lease).map(|lease| step.now + lease);
     step.put(&key, &task)?;
-    claimed(&key, &task)
+    Ok(claimed(key, &task))
 }
 
 fn take<R: Rows>(
     step: &mut Step<'_, R>,
     task: &mut TaskRecord,
-    session: Id,
-    agent: String,
-    name: String,
+    session: &Id,
+    agent: &str,
+    name: &str,
     ticket: Ticket,
 ) -> Ruled<()> {
     task.status = TaskStatus::Claimed;
     task.attempt += 1;
     task.token = Some(step.next_token()?);
-    task.session = Some(session);
-    task.agent = Some(agent);
-    task.name = Some(name);
+    task.session = Some(session.clone());
+    task.agent = Some(agent.to_owned());
+    task.name = Some(name.to_owned());
     task.ticket = Some(ticket);
     task.claimed_at = Some(step.wall);
     task.note = None;
     task.percent = None;
+    task.search = None;
     Ok(())
 }
 
-fn claimed(key: &str, task: &TaskRecord) -> Ruled<Claim> {
-    let token = task.token.unwrap_or_default();
-    Ok(Claim::Claimed(ClaimRef { key: key.to_owned(), attempt: task.attempt, token }))
+fn claimed(key: String, task: &TaskRecord) -> Claim {
+    Claim::Claimed(ClaimRef { key, attempt: task.attempt, token: task.token.unwrap_or_default() })
 }
 
-/// Makes a task ready: the longest-waiting claim that matches gets it at once, else it waits in its queue.
+/// Makes a task ready: the longest-waiting claim that matches gets it at once, else it waits in its queues.
 pub(super) fn ready<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord) -> Ruled<()> {
     task.status = TaskStatus::Pending;
-    while let Some(ticket) = longest_waiting(step, &task)? {
-        let Some(mut waiter) = step.get::<TaskTicketRecord>(&ticket)? else { break };
-        let live = match step.get::<SessionRecord>(waiter.session.as_str())? {
-            Some(session) => step.is_live(&waiter.session, &session)?,
-            None => false,
+    task.search = None;
+    hand_over(step, key, task)
+}
+
+/// Goes on with the search for a waiting claim that an earlier step has left.
+pub(super) fn search_on<R: Rows>(step: &mut Step<'_, R>, key: &str, task: TaskRecord) -> Ruled<()> {
+    hand_over(step, key, task)
+}
+
+/// A part of a line: claims of agents that can do the same. The first of them stands for it.
+struct Part {
+    seq: String,
+    ticket: String,
+    range: Range,
+}
+
+impl Part {
+    fn of<R: Rows>(step: &mut Step<'_, R>, range: Range) -> Ruled<Option<Self>> {
+        let Some(first) = step.scan(&range, 1)?.pop() else { return Ok(None) };
+        let [_, _, _, seq, ticket] = first.parts()[..] else { return Ok(None) };
+        Ok(Some(Self { seq: seq.to_owned(), ticket: ticket.to_owned(), range }))
+    }
+}
+
+fn hand_over<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord) -> Ruled<()> {
+    let from = task.search.take().unwrap_or_default();
+    if step.state.counts.task_waiters > 0 {
+        let (mut parts, mut reached) = parts_of_lines(step, &task, &from)?;
+        let oldest = |parts: &[Part]| {
+            (0..parts.len()).min_by(|a, b| {
+                let place = |at: &usize| (&parts[*at].seq, &parts[*at].ticket);
+                place(a).cmp(&place(b))
+            })
         };
-        if !live {
-            step.delete::<TaskTicketRecord>(&ticket)?;
-            continue;
+        while let Some(part) = oldest(&parts).map(|at| parts.swap_remove(at)) {
+            if let Some(waiter) = live(step, &part.ticket)? {
+                offer(step, key, &mut task, part.ticket, waiter)?;
+                reached = None;
+                break;
+            }
+            if step.turns == 0 {
+                reached = Some(from);
+                break;
+            }
+            step.turns -= 1;
+            drop_ticket(step, &part.ticket)?;
+            parts.extend(Part::of(step, part.range)?);
         }
-        let (session, agent, name) = (waiter.session.clone(), waiter.agent.clone(), waiter.name.clone());
-        take(step, &mut task, session, agent, name, Ticket::from(ticket.clone()))?;
-        task.offer = Some(step.now + limits::OFFER);
-        waiter.offered = Some(key.to_owned());
-        step.put(&ticket, &waiter)?;
-        step.wake(ticket);
-        break;
+        task.search = reached;
     }
     step.put(key, &task)
+}
+
+/// The parts of the lines in which claims wait that match a task, and where to go on when a step cannot look at all.
+fn parts_of_lines<R: Rows>(
+    step: &mut Step<'_, R>,
+    task: &TaskRecord,
+    from: &str,
+) -> Ruled<(Vec<Part>, Option<String>)> {
+    let mut parts = Vec::new();
+    for tag in std::iter::once("").chain(task.tags.iter().map(String::as_str)) {
+        // Who waits in a line stands in its part of those who need not be able to do anything, too.
+        let mut range = Range::under(&["want", tag, ""]);
+        if !task.requires.is_empty() {
+            range = Range { from: range.to, to: Range::under(&["want", tag]).to };
+        }
+        range.from = range.from.max(from.as_bytes().to_vec());
+        while range.from < range.to {
+            if step.seeks == 0 {
+                return Ok((parts, Some(String::from_utf8_lossy(&range.from).into_owned())));
+            }
+            step.seeks -= 1;
+            let Some(first) = step.scan(&range, 1)?.pop() else { break };
+            let [_, _, capabilities, seq, ticket] = first.parts()[..] else { break };
+            let part = Range::under(&["want", tag, capabilities]);
+            range.from.clone_from(&part.to);
+            let words = unwords(capabilities);
+            if task.requires.iter().all(|r| words.contains(&r.as_str())) {
+                parts.push(Part { seq: seq.to_owned(), ticket: ticket.to_owned(), range: part });
+            }
+        }
+    }
+    Ok((parts, None))
+}
+
+/// A waiting claim, if its session lives.
+fn live<R: Rows>(step: &mut Step<'_, R>, ticket: &str) -> Ruled<Option<TaskTicketRecord>> {
+    let Some(waiter) = step.get::<TaskTicketRecord>(ticket)? else { return Ok(None) };
+    let Some(session) = step.get::<SessionRecord>(waiter.session.as_str())? else { return Ok(None) };
+    Ok(step.is_live(&waiter.session, &session)?.then_some(waiter))
+}
+
+fn offer<R: Rows>(
+    step: &mut Step<'_, R>,
+    key: &str,
+    task: &mut TaskRecord,
+    ticket: String,
+    mut waiter: TaskTicketRecord,
+) -> Ruled<()> {
+    take(step, task, &waiter.session, &waiter.agent, &waiter.name, Ticket::from(ticket.clone()))?;
+    task.offer = Some(step.now + limits::OFFER);
+    waiter.offered = Some(key.to_owned());
+    step.put(&ticket, &waiter)?;
+    step.wake(ticket);
+    Ok(())
+}
+
+/// A claim has not taken up its task in time. It stands in no line until it asks again, and then at the end: a waiter
+/// that sleeps keeps no task from others.
+pub(super) fn miss<R: Rows>(step: &mut Step<'_, R>, ticket: &str) -> Ruled<()> {
+    let Some(mut waiter) = step.get::<TaskTicketRecord>(ticket)? else { return Ok(()) };
+    waiter.offered = None;
+    waiter.away = Some(true);
+    waiter.seq = step.next_seq();
+    step.put(ticket, &waiter)
 }
 
 pub(in crate::machine) fn confirm<R: Rows>(step: &mut Step<'_, R>, body: ConfirmTask) -> Ruled<Claim> {
     let acting = step.acting()?;
     let ticket = body.ticket;
-    let Some(waiter) = step.get::<TaskTicketRecord>(ticket.as_str())?.filter(|w| w.session == acting.id) else {
+    let Some(mut waiter) = step.get::<TaskTicketRecord>(ticket.as_str())?.filter(|w| w.session == acting.id) else {
         return Ok(Claim::Lapsed { ticket });
     };
-    let Some(key) = waiter.offered.clone() else {
-        let tick_in = tick_in(step, &waiter);
-        return Ok(Claim::Queued { ticket, tick_in });
+    if waiter.is_in_line() {
+        return Ok(queued(step, ticket, &waiter));
+    }
+    let offered = match &waiter.offered {
+        Some(key) => step.get::<TaskRecord>(key)?.map(|task| (key.clone(), task)),
+        None => None,
+    };
+    let offered = offered.filter(|(_, task)| task.ticket.as_ref() == Some(&ticket));
+    let (key, mut task) = match offered {
+        Some(offered) => offered,
+        // What was offered has gone elsewhere. Tasks that became ready meanwhile were not handed to this claim.
+        None => match best(step, &waiter.tags, &waiter.capabilities)? {
+            Some((key, mut task)) => {
+                take(step, &mut task, &waiter.session, &waiter.agent, &waiter.name, ticket.clone())?;
+                (key, task)
+            }
+            None => {
+                waiter.offered = None;
+                waiter.away = None;
+                step.put(ticket.as_str(), &waiter)?;
+                return Ok(queued(step, ticket, &waiter));
+            }
+        },
     };
     step.delete::<TaskTicketRecord>(ticket.as_str())?;
-    let Some(mut task) = step.get::<TaskRecord>(&key)?.filter(|t| t.ticket.as_ref() == Some(&ticket)) else {
-        return Ok(Claim::Lapsed { ticket });
-    };
     task.offer = None;
     task.deadline = waiter.lease.or(task.lease).map(|lease| step.now + lease);
     task.claimed_at = Some(step.wall);
     step.put(&key, &task)?;
-    claimed(&key, &task)
+    Ok(claimed(key, &task))
 }
 
 pub(in crate::machine) fn withdraw<R: Rows>(step: &mut Step<'_, R>, body: WithdrawTask) -> Ruled<Withdrawn> {
@@ -217,22 +357,30 @@ fn give_back<R: Rows>(step: &mut Step<'_, R>, key: &str, ticket: &Ticket) -> Rul
     Ok(Some(key.to_owned()))
 }
 
-/// The task that a claim or confirm was answered with; a request that has not arrived yet is made void.
+/// The task that a request was answered with; a request that has not arrived yet is made void.
 fn key_of<R: Rows>(step: &mut Step<'_, R>, client: &Id, request: RequestNo) -> Ruled<Option<String>> {
     let slot = step.get::<RingRecord>(&RingRecord::key(client, request))?;
     match slot {
-        Some(slot) if slot.request == request && !slot.answer.is_empty() => {
-            // The answer of another verb cannot be read as this one's, and names no task.
-            Ok(match decode::<Answer<Claim>>(&slot.answer, "replay slot") {
-                Ok(Answer::Done { reply: Claim::Claimed(claim), .. }) => Some(claim.key),
-                _ => None,
-            })
-        }
+        Some(slot) if slot.request == request && !slot.answer.is_empty() => Ok(match answered(&slot.answer) {
+            Some(Claim::Claimed(claim)) => Some(claim.key),
+            _ => None,
+        }),
         Some(slot) if slot.request >= request => Ok(None),
         _ => {
             step.put_slot(request, &RingRecord { request, digest: String::new(), answer: Vec::new() })?;
             Ok(None)
         }
+    }
+}
+
+/// The claim in the answer of a verb that claims. Answers of other verbs cannot be read as such.
+fn answered(answer: &[u8]) -> Option<Claim> {
+    if let Ok(Answer::Done { reply, .. }) = decode::<Answer<Claim>>(answer, "replay slot") {
+        return Some(reply);
+    }
+    match decode::<Answer<TaskChanged>>(answer, "replay slot") {
+        Ok(Answer::Done { reply, .. }) => reply.next,
+        _ => None,
     }
 }
 
@@ -242,7 +390,7 @@ pub(in crate::machine) fn give_up<R: Rows>(step: &mut Step<'_, R>, key: &str) ->
     drop_ticket(step, key)
 }
 
-/// Takes a claim out of the line.
+/// Takes a claim out of its lines.
 pub(in crate::machine) fn drop_ticket<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     if step.get::<TaskTicketRecord>(key)?.is_some() {
         step.delete::<TaskTicketRecord>(key)?;
@@ -250,23 +398,12 @@ pub(in crate::machine) fn drop_ticket<R: Rows>(step: &mut Step<'_, R>, key: &str
     Ok(())
 }
 
-/// Puts a claim that did not take up its task in time to the end of the line, so that others come first.
-pub(super) fn line_up_again<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
-    let Some(mut waiter) = step.get::<TaskTicketRecord>(key)? else { return Ok(()) };
+/// Lets a claim whose offer was called off ask again; it keeps its place in the line.
+pub(super) fn wait_on<R: Rows>(step: &mut Step<'_, R>, ticket: &str) -> Ruled<()> {
+    let Some(mut waiter) = step.get::<TaskTicketRecord>(ticket)? else { return Ok(()) };
     waiter.offered = None;
-    waiter.seq = step.next_seq();
-    step.put(key, &waiter)
-}
-
-/// Goes on with a claim whose offer was called off: it gets a ready task that matches, else it keeps its place in the line.
-pub(super) fn wait_on<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
-    let Some(mut waiter) = step.get::<TaskTicketRecord>(key)? else { return Ok(()) };
-    waiter.offered = None;
-    step.put(key, &waiter)?;
-    if let Some(key) = best(step, &waiter.tags, &waiter.capabilities)?
-        && let Some(task) = step.get::<TaskRecord>(&key)?
-    {
-        ready(step, &key, task)?;
-    }
+    waiter.away = Some(true);
+    step.put(ticket, &waiter)?;
+    step.wake(ticket);
     Ok(())
 }

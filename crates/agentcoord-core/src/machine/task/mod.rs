@@ -12,12 +12,12 @@ use crate::machine::rows::Rows;
 use crate::machine::step::{Ruled, Step, Stop};
 use crate::record::{KeyRecord, TaskRecord};
 use crate::task::{
-    CancelTask, CompleteTask, CreateTasks, Created, CreatedTask, ExtendTask, NewTask, ProgressTask, ReleaseTask,
-    StartTask, TaskChanged, TaskStatus,
+    CancelTask, CompleteTask, CreateTasks, Created, CreatedTask, ExtendTask, NewTask, NextTask, ProgressTask,
+    ReleaseTask, StartTask, TaskChanged, TaskStatus,
 };
 pub(super) use dependency::{announce_more, link_more};
 pub(super) use dispatch::{claim, confirm, drop_ticket, give_up, withdraw};
-use dispatch::{line_up_again, ready, wait_on};
+use dispatch::{miss, ready, search_on, wait_on};
 pub(super) use retry::{crash, fail, redrive};
 
 pub(super) fn create<R: Rows>(step: &mut Step<'_, R>, body: CreateTasks) -> Ruled<Created> {
@@ -82,6 +82,7 @@ fn create_one<R: Rows>(
         claimed_at: None,
         deadline: None,
         offer: None,
+        search: None,
     };
     if let Some(idempotency) = idempotency {
         let expires_at = step.wall + limits::KEY_TTL;
@@ -155,15 +156,32 @@ fn wrong_state(key: &str, actual: TaskStatus, expected: &str) -> Stop {
     Refusal::WrongState { noun: Noun::Task, id: key.to_owned(), actual, expected }.into()
 }
 
-fn changed(key: String, task: &TaskRecord) -> TaskChanged {
-    TaskChanged { key, status: task.status }
+fn changed(key: String, status: TaskStatus) -> TaskChanged {
+    TaskChanged { key, status, next: None }
+}
+
+/// The answer to whoever has finished with a task, with the claim of the next one when that is asked for.
+fn finished<R: Rows>(
+    step: &mut Step<'_, R>,
+    key: String,
+    status: TaskStatus,
+    wish: Option<NextTask>,
+) -> Ruled<TaskChanged> {
+    let next = match wish {
+        Some(wish) => {
+            let acting = step.acting()?;
+            Some(dispatch::next(step, acting, wish)?)
+        }
+        None => None,
+    };
+    Ok(TaskChanged { key, status, next })
 }
 
 pub(super) fn start<R: Rows>(step: &mut Step<'_, R>, body: StartTask) -> Ruled<TaskChanged> {
     let (key, mut task) = owned(step, &body.key, body.token)?;
     task.status = TaskStatus::InProgress;
     step.put(&key, &task)?;
-    Ok(changed(key, &task))
+    Ok(changed(key, task.status))
 }
 
 pub(super) fn progress<R: Rows>(step: &mut Step<'_, R>, body: ProgressTask) -> Ruled<TaskChanged> {
@@ -172,14 +190,14 @@ pub(super) fn progress<R: Rows>(step: &mut Step<'_, R>, body: ProgressTask) -> R
     task.note = body.note.or(task.note);
     task.percent = body.percent.or(task.percent);
     step.put(&key, &task)?;
-    Ok(changed(key, &task))
+    Ok(changed(key, task.status))
 }
 
 pub(super) fn extend<R: Rows>(step: &mut Step<'_, R>, body: ExtendTask) -> Ruled<TaskChanged> {
     let (key, mut task) = owned(step, &body.key, body.token)?;
     task.deadline = Some(step.now + body.lease);
     step.put(&key, &task)?;
-    Ok(changed(key, &task))
+    Ok(changed(key, task.status))
 }
 
 pub(super) fn complete<R: Rows>(step: &mut Step<'_, R>, body: CompleteTask) -> Ruled<TaskChanged> {
@@ -189,7 +207,7 @@ pub(super) fn complete<R: Rows>(step: &mut Step<'_, R>, body: CompleteTask) -> R
     }
     task.has_result = body.has_result.then_some(true);
     finish(step, &key, task, TaskStatus::Completed)?;
-    Ok(TaskChanged { key, status: TaskStatus::Completed })
+    finished(step, key, TaskStatus::Completed, body.next)
 }
 
 pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled<TaskChanged> {
@@ -210,7 +228,7 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled
         Some(ticket) => step.wake(ticket.as_str()),
         None => {}
     }
-    Ok(TaskChanged { key, status: TaskStatus::Cancelled })
+    Ok(changed(key, TaskStatus::Cancelled))
 }
 
 /// Brings a task to a final state. Who had it last stays readable; nobody holds it.
@@ -230,17 +248,21 @@ pub(super) fn release<R: Rows>(step: &mut Step<'_, R>, body: ReleaseTask) -> Rul
     free(&mut task);
     task.attempt = task.attempt.saturating_sub(1);
     ready(step, &key, task)?;
-    Ok(TaskChanged { key, status: TaskStatus::Pending })
+    Ok(changed(key, TaskStatus::Pending))
 }
 
-/// The time of a task has come: of a claim's deadline or offer to pass, or of a scheduled one to begin.
+/// The time of a task has come: of a claim's deadline or offer to pass, of a scheduled one to begin, or of one that has
+/// not been shown to all waiting claims to go on.
 pub(super) fn overdue<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     let Some(task) = step.get::<TaskRecord>(key)? else { return Ok(()) };
+    if task.search.is_some() {
+        return search_on(step, key, task);
+    }
     if task.status == TaskStatus::Scheduled {
         return enqueue(step, key, task).map(drop);
     }
     if let (Some(_), Some(ticket)) = (task.offer, &task.ticket) {
-        line_up_again(step, ticket.as_str())?;
+        miss(step, ticket.as_str())?;
     }
     crash(step, key, "its lease ended")
 }

@@ -1,7 +1,7 @@
 //! Attempts that came to nothing: each leaves a record of why; the task rests and is tried again, or is dead until
 //! somebody redrives it.
 
-use super::{dependency, enqueue, finish, free, owned, ready, wrong_state};
+use super::{changed, dependency, enqueue, finish, finished, free, owned, ready, wrong_state};
 use crate::error::Noun;
 use crate::limits;
 use crate::machine::audit;
@@ -19,12 +19,12 @@ pub(in crate::machine) fn fail<R: Rows>(step: &mut Step<'_, R>, body: FailTask) 
         free(&mut task);
         task.retry_at = Some(step.now + pause);
         let status = enqueue(step, &key, task)?;
-        return Ok(TaskChanged { key, status });
+        return finished(step, key, status, body.next);
     }
     let status = if body.retry { TaskStatus::Dead } else { TaskStatus::Failed };
     finish(step, &key, task, status)?;
     audit::record(step, body.audit)?;
-    Ok(TaskChanged { key, status })
+    finished(step, key, status, body.next)
 }
 
 /// Keeps why an attempt came to nothing.
@@ -75,5 +75,5 @@ pub(in crate::machine) fn redrive<R: Rows>(step: &mut Step<'_, R>, body: Redrive
     task.percent = None;
     let status = enqueue(step, &key, task)?;
     dependency::announce(step, &key, status)?;
-    Ok(TaskChanged { key, status })
+    Ok(changed(key, status))
 }

@@ -9,7 +9,7 @@ use agentcoord::core::ids::{Csn, Token};
 use agentcoord::core::op::{Actor, decode};
 use agentcoord::core::record::{Event, TaskRecord};
 use agentcoord::core::table::Table;
-use agentcoord::core::task::{CreateTasks, NewTask, TaskStatus};
+use agentcoord::core::task::{Backoff, CreateTasks, NewTask, TaskStatus};
 use agentcoord::{Config, Connection, CoordinationClient, Error, Store, Style};
 use agentcoord_testkit::history::tasks::{Call, Outcome, Report, check};
 use agentcoord_testkit::history::{self, Recorder};
@@ -134,6 +134,9 @@ impl Supervisor<'_> {
         let task = |i| {
             let mut task = NewTask::titled(format!("task {i}"));
             task.priority = 1 + u8::try_from(random.below(5)).unwrap();
+            // Some are tried again at once, some after a moment.
+            let pause = if random.one_in(2) { 0 } else { 40 };
+            task.backoff = Some(Backoff { first: pause, most: pause, jitter: 0 });
             task.tags = vec![TAGS[random.below(TAGS.len())].to_owned()];
             task
         };

@@ -4,6 +4,7 @@
 //! line has an idempotency key, its own or one made of its text and number, so that the same command after an
 //! interruption goes on where it stopped.
 
+mod dependencies;
 mod line;
 mod source;
 
@@ -18,6 +19,7 @@ use serde_json::json;
 use serde_json::value::Value;
 use tokio::task::JoinHandle;
 
+use self::dependencies::Dependencies;
 use self::line::Keys;
 use self::source::{LINE_BYTES, Source};
 use crate::context::Context;
@@ -72,7 +74,14 @@ impl Render for View {
 /// `INVALID` with the lines that are wrong, and then nothing was written.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     let mut source = Source::open(context, &args.file)?;
-    let total = check(context, &mut source)?;
+    let (total, dependencies) = check(context, &mut source)?;
+    let mut bad = Bad::default();
+    for (line, why) in dependencies.missing(&context.store().await?).await? {
+        bad.note(line, why);
+    }
+    if bad.count > 0 {
+        return Err(bad.refusal(source.name()));
+    }
     let actor = principal::speaker(context, Unknown::Register).await?;
     let connection = context.connection().await?;
     let progress = Progress::new(context, "import", total);
@@ -95,11 +104,12 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     writing.finish().await
 }
 
-/// Reads and checks every line. How many tasks there are.
-fn check(context: &Context, source: &mut Source) -> Result<u64, CliError> {
+/// Reads and checks every line. How many tasks there are, and what they depend on.
+fn check(context: &Context, source: &mut Source) -> Result<(u64, Dependencies), CliError> {
     let progress = Progress::new(context, "check", source.size());
     let mut bad = Bad::default();
     let mut keys = Keys::default();
+    let mut dependencies = Dependencies::default();
     let (mut tasks, mut read) = (0, 0);
     let name = source.name().to_owned();
     let mut lines = source.lines()?;
@@ -114,6 +124,7 @@ fn check(context: &Context, source: &mut Source) -> Result<u64, CliError> {
             Ok(Some(task)) => {
                 tasks += 1;
                 keys.note(number, &task);
+                dependencies.note(number, &task)?;
             }
             Err(why) => bad.note(number, why),
         }
@@ -124,7 +135,7 @@ fn check(context: &Context, source: &mut Source) -> Result<u64, CliError> {
     for (number, first) in keys.repeated() {
         bad.note(number, format!("the key of line {first} again"));
     }
-    if bad.count == 0 { Ok(tasks) } else { Err(bad.refusal(&name)) }
+    if bad.count == 0 { Ok((tasks, dependencies)) } else { Err(bad.refusal(&name)) }
 }
 
 /// Lines that are wrong: how many, and the first of them.
@@ -205,14 +216,19 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    /// Sends a chunk, in as many requests as it has parts whose dependencies are all looked up at once.
     async fn write(&mut self, chunk: Chunk) -> Result<(), CliError> {
-        if self.under_way.len() == WINDOW {
-            self.hear().await?;
+        let Chunk { mut tasks, first, last, .. } = chunk;
+        while !tasks.is_empty() {
+            if self.under_way.len() == WINDOW {
+                self.hear().await?;
+            }
+            let later = tasks.split_off(CreateTasks::chunk(tasks.iter()));
+            let body = CreateTasks::new(std::mem::replace(&mut tasks, later));
+            let (connection, actor) = (self.connection.clone(), self.actor.clone());
+            let answer = tokio::spawn(async move { connection.run(&actor, body).await });
+            self.under_way.push_back(UnderWay { first, last, answer });
         }
-        let (connection, actor) = (self.connection.clone(), self.actor.clone());
-        let body = CreateTasks::new(chunk.tasks);
-        let answer = tokio::spawn(async move { connection.run(&actor, body).await });
-        self.under_way.push_back(UnderWay { first: chunk.first, last: chunk.last, answer });
         Ok(())
     }
 

@@ -1,0 +1,109 @@
+//! The end of a task and the claim of the next one, in one round trip.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use agentcoord_core::Result;
+use agentcoord_core::task::{Claim, NextTask};
+
+use crate::client::{Pending, millis};
+use crate::task::Task;
+
+/// What becomes of a task before the next one is claimed.
+#[derive(Debug)]
+enum End {
+    Done(Option<String>),
+    Failed { reason: String, retry: bool },
+}
+
+/// The end of a task and the claim of the next one, to be made. Await it.
+#[derive(Debug)]
+#[must_use = "a task ends, and the next one is claimed, when it is awaited"]
+pub struct NextBuilder {
+    task: Task,
+    end: End,
+    next: NextTask,
+}
+
+impl Task {
+    /// Says that the task is done, with a result as JSON text or without, and claims the next one that carries any of the
+    /// tags (none: any task) in the same step. Awaiting it waits for one.
+    ///
+    /// # Errors
+    /// `Stale` when somebody else has the task now: then nothing was written, and nothing is claimed.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: dropped once the request is under way, the task is completed all the same and nothing is claimed.
+    pub fn complete_and_claim<T: Into<String>>(
+        self,
+        result: Option<String>,
+        tags: impl IntoIterator<Item = T>,
+    ) -> NextBuilder {
+        self.next(End::Done(result), tags)
+    }
+
+    /// Says that the task could not be done, and whether another attempt may help, and claims the next one as
+    /// [`Task::complete_and_claim`] does.
+    ///
+    /// # Errors
+    /// `Stale` when somebody else has the task now: then nothing was written, and nothing is claimed.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: dropped once the request is under way, the task has failed all the same and nothing is claimed.
+    pub fn fail_and_claim<T: Into<String>>(
+        self,
+        reason: impl Into<String>,
+        retry: bool,
+        tags: impl IntoIterator<Item = T>,
+    ) -> NextBuilder {
+        self.next(End::Failed { reason: reason.into(), retry }, tags)
+    }
+
+    fn next<T: Into<String>>(self, end: End, tags: impl IntoIterator<Item = T>) -> NextBuilder {
+        NextBuilder { task: self, end, next: NextTask::new(tags.into_iter().map(Into::into).collect()) }
+    }
+}
+
+impl NextBuilder {
+    /// How long to wait for the next task; zero answers at once. Default: without limit.
+    pub fn timeout(mut self, wait: Duration) -> Self {
+        self.next.wait = Some(millis(wait));
+        self
+    }
+
+    /// How long the next claim lasts unless extended. Default: the task's own lease, else as long as the session.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.next.lease = Some(millis(lease));
+        self
+    }
+
+    async fn run(self) -> Result<Option<Task>> {
+        let Self { task, end, next } = self;
+        let holder = task.holder();
+        let claim = match end {
+            End::Done(result) => {
+                let mut body = task.completion(result);
+                body.next = Some(next);
+                holder.connection.end_and_claim(&holder.actor, body).await?
+            }
+            End::Failed { reason, retry } => {
+                let mut body = task.failure(reason, retry)?;
+                body.next = Some(next);
+                holder.connection.end_and_claim(&holder.actor, body).await?
+            }
+        };
+        match claim {
+            Claim::Claimed(claim) => Task::read(holder.clone(), claim).await.map(Some),
+            Claim::Queued { .. } | Claim::Nothing { .. } | Claim::Lapsed { .. } => Ok(None),
+        }
+    }
+}
+
+impl IntoFuture for NextBuilder {
+    type Output = Result<Option<Task>>;
+    type IntoFuture = Pending<'static, Option<Task>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
