@@ -22,10 +22,24 @@ pub(crate) fn future(text: &str) -> Result<Stamp, String> {
     parse(text, |now, duration| now.saturating_add(duration))
 }
 
+/// A time that does not depend on when it is read.
+///
+/// # Errors
+/// A sentence for people.
+pub(crate) fn exact(text: &str) -> Result<Stamp, String> {
+    absolute(text).unwrap_or_else(|| Err("expected a time such as 2026-01-31T12:00:00Z".to_owned()))
+}
+
+/// The time of a text that is one.
+fn absolute(text: &str) -> Option<Result<Stamp, String>> {
+    let at = OffsetDateTime::parse(text.trim(), &Rfc3339).ok()?;
+    let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000);
+    Some(millis.map(Stamp).map_err(|_| "a time after 1970".to_owned()))
+}
+
 fn parse(text: &str, from_now: impl Fn(u64, u64) -> u64) -> Result<Stamp, String> {
-    if let Ok(at) = OffsetDateTime::parse(text.trim(), &Rfc3339) {
-        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000);
-        return millis.map(Stamp).map_err(|_| "a time after 1970".to_owned());
+    if let Some(stamp) = absolute(text) {
+        return stamp;
     }
     let duration = duration::parse(text).map_err(|e| format!("{e}, or a time such as 2026-01-31T12:00:00Z"))?;
     Ok(Stamp(from_now(Stamp::now().0, duration::millis(duration))))
@@ -49,5 +63,6 @@ mod tests {
         for text in ["", "tomorrow", "2026-01-31", "1960-01-01T00:00:00Z", "-5m"] {
             assert!(future(text).is_err(), "{text}");
         }
+        assert!(exact("1h").is_err(), "whoever reads it again would read another time");
     }
 }

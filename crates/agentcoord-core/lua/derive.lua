@@ -8,6 +8,12 @@ derive.agent = {
     end,
 }
 
+-- Counts a record as one that goes on, or as a final one.
+local function count_final(counts, going, final, is_final, sign)
+    local counter = is_final and final or going
+    counts[counter] = (counts[counter] or 0) + sign
+end
+
 derive.session = {
     entries = function(key, record, enter)
         if not record.ended_at then
@@ -19,12 +25,12 @@ derive.session = {
             enter('due', pad(record.due), 'session', key)
         elseif record.settling then
             enter('due', pad(0), 'session', key)
+        else
+            enter('final', 'session', pad(record.ended_at), key)
         end
     end,
     count = function(record, counts, sign)
-        if not record.ended_at then
-            counts.sessions = counts.sessions + sign
-        end
+        count_final(counts, 'sessions', 'ended', record.ended_at, sign)
     end,
 }
 
@@ -100,6 +106,8 @@ local function unwords(text_of_words)
     return list
 end
 
+local FINAL = {completed = true, failed = true, cancelled = true, dead = true}
+
 derive.task = {
     entries = function(key, record, enter)
         local order = text(math.max(0, 5 - record.priority)) .. pad(record.seq)
@@ -111,6 +119,9 @@ derive.task = {
             end
         else
             enter('status', record.status, order, key)
+        end
+        if FINAL[record.status] and record.completed_at then
+            enter('final', 'task', pad(record.completed_at), key)
         end
         if record.session then
             enter('own', record.session, 'task', key)
@@ -202,6 +213,9 @@ derive.thread = {
         enter('id', 'thread', key)
         local urgency, newest = pad(URGENCY[record.priority]), pad(NEWEST_FIRST - record.seq)
         enter('thread', record.status, urgency, newest, key)
+        if record.status == 'resolved' and record.resolved_at then
+            enter('final', 'thread', pad(record.resolved_at), key)
+        end
         local seen = {}
         for _, tag in ipairs(record.tags) do
             if not seen[tag] then
@@ -211,9 +225,7 @@ derive.thread = {
         end
     end,
     count = function(record, counts, sign)
-        if record.status ~= 'resolved' then
-            counts.threads = counts.threads + sign
-        end
+        count_final(counts, 'threads', 'resolved', record.status == 'resolved', sign)
     end,
 }
 
@@ -234,12 +246,12 @@ derive.approval = {
             if record.session then
                 enter('asks', record.session, key)
             end
+        elseif record.decided_at then
+            enter('final', 'approval', pad(record.decided_at), key)
         end
     end,
     count = function(record, counts, sign)
-        if record.status == 'pending' then
-            counts.approvals = counts.approvals + sign
-        end
+        count_final(counts, 'approvals', 'decided', record.status ~= 'pending', sign)
     end,
 }
 
@@ -254,3 +266,11 @@ derive.client = {
         enter('due', pad(record.expires), 'client', key)
     end,
 }
+
+local FINALS = {thread = 'resolved', approval = 'decided', session = 'ended'}
+
+-- Final records of a table.
+local function finals(kind, counts)
+    local count = kind == 'task' and counts.completed + counts.failed + counts.cancelled + counts.dead
+    return math.max(0, count or counts[FINALS[kind]] or 0)
+end

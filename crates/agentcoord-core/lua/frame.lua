@@ -180,6 +180,9 @@ local function commit(reply, refusal)
         -- From here on everything is written. The event comes first: it is the only write that can still be refused.
         append_event(images)
     end
+    for _, name in ipairs(gone_blobs) do
+        cold_gone[#cold_gone + 1] = stored('blob', name)
+    end
     call_many('MSET', nil, cold)
     call_many('DEL', nil, cold_gone)
     call_many('ZADD', INDEX, entered)

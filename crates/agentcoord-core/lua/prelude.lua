@@ -72,6 +72,8 @@ local HOT_TABLES = {
 local request, state, now, wall, pause
 -- Records that were looked at, by table and key, and in order those that were put or deleted.
 local touched, dirty
+-- Names of blobs of records that this step deletes.
+local gone_blobs
 -- Index entries, with how often they were added less how often they were removed.
 local delta
 local wakes, settled
@@ -106,7 +108,7 @@ end
 -- Forgets what this call has read and changed so far.
 local function reset()
     state, now, wall = nil, nil, nil
-    touched, dirty, delta, wakes, settled = {}, {}, {}, {}, 0
+    touched, dirty, gone_blobs, delta, wakes, settled = {}, {}, {}, {}, {}, 0
     freed, turns, seeks, links = {}, WORK_PER_STEP, SEEKS_PER_STEP, LINKS_PER_STEP
     index_is_sound, known_crowd = false, nil
 end
@@ -328,6 +330,11 @@ end
 
 local function delete(kind, key)
     change(touch(kind, key), nil)
+end
+
+-- Deletes a blob with its record.
+local function delete_blob(noun, id, field)
+    gone_blobs[#gone_blobs + 1] = noun .. '/' .. id .. '/' .. field
 end
 
 -- The range of all entries that begin with these parts and have at least one part more.

@@ -19,7 +19,7 @@ end
 -- The counters, from the array of them: in the order of src/record.rs, and spelled out for speed like all of the state.
 local function counters(
     blocked, scheduled, pending, claimed, in_progress, completed, failed, cancelled, dead, sessions, locks, lock_waiters,
-    subtrees, task_waiters, dependencies, work, threads, approvals, demanding
+    subtrees, task_waiters, dependencies, work, threads, approvals, demanding, resolved, decided, ended
 )
     return {
         blocked = blocked or 0, scheduled = scheduled or 0, pending = pending or 0, claimed = claimed or 0,
@@ -27,6 +27,7 @@ local function counters(
         dead = dead or 0, sessions = sessions or 0, locks = locks or 0, lock_waiters = lock_waiters or 0,
         subtrees = subtrees or 0, task_waiters = task_waiters or 0, dependencies = dependencies or 0, work = work or 0,
         threads = threads or 0, approvals = approvals or 0, demanding = demanding or 0,
+        resolved = resolved or 0, decided = decided or 0, ended = ended or 0,
     }
 end
 
@@ -55,7 +56,7 @@ local function pack_state()
             counts.blocked, counts.scheduled, counts.pending, counts.claimed, counts.in_progress, counts.completed,
             counts.failed, counts.cancelled, counts.dead, counts.sessions, counts.locks, counts.lock_waiters,
             counts.subtrees, counts.task_waiters, counts.dependencies, counts.work, counts.threads, counts.approvals,
-            counts.demanding,
+            counts.demanding, counts.resolved, counts.decided, counts.ended,
         },
         state.spared,
     })}

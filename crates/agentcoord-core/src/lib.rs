@@ -11,6 +11,7 @@ pub mod board;
 mod check;
 pub mod engine;
 pub mod error;
+pub mod history;
 pub mod hidden;
 pub mod ids;
 pub mod limits;

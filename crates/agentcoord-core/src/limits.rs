@@ -36,6 +36,10 @@ pub const REPLAY_TTL: u64 = 3_600_000;
 pub const REPLAY_WINDOW: u64 = 256;
 /// Events kept for watchers.
 pub const EVENT_WINDOW: u64 = 100_000;
+/// Final records are kept for so long.
+pub const RETENTION: u64 = 7 * 24 * 3_600_000;
+/// Final records of one noun are kept up to so many, however young they are.
+pub const RETAINED: u64 = 100_000;
 
 /// Due items that a mutation settles before its own work.
 pub const REAP_PER_STEP: usize = 8;

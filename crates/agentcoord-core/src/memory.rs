@@ -74,6 +74,11 @@ impl Rows for MemoryRows {
         Ok(())
     }
 
+    fn delete_blob(&mut self, name: &str) -> Result<()> {
+        self.blobs.remove(name);
+        Ok(())
+    }
+
     fn append(&mut self, event: &Event) -> Result<()> {
         self.events.push(event.clone());
         Ok(())

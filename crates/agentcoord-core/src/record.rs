@@ -93,13 +93,13 @@ impl Record for SessionRecord {
             out.push(index::due(self.due, Table::Session, key));
         } else if self.settling == Some(true) {
             out.push(index::due(0, Table::Session, key));
+        } else if let Some(at) = self.ended_at {
+            out.push(index::last(Table::Session, at, key));
         }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.ended_at.is_none() {
-            counts.sessions += sign;
-        }
+        *(if self.ended_at.is_none() { &mut counts.sessions } else { &mut counts.ended }) += sign;
     }
 }
 
@@ -233,6 +233,9 @@ impl Record for TaskRecord {
         } else {
             out.push(index::status(self.status.word(), &order, key));
         }
+        if let Some(at) = self.completed_at.filter(|_| self.status.is_final()) {
+            out.push(index::last(Table::Task, at, key));
+        }
         if let Some(session) = &self.session {
             out.push(index::owned(session.as_str(), Table::Task, key));
         }
@@ -340,13 +343,14 @@ impl Record for ApprovalRecord {
             if let Some(session) = &self.session {
                 out.push(index::asks(session.as_str(), key));
             }
+        } else if let Some(at) = self.decided_at {
+            out.push(index::last(Table::Approval, at, key));
         }
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.status == ApprovalStatus::Pending {
-            counts.approvals += sign;
-        }
+        let is_pending = self.status == ApprovalStatus::Pending;
+        *(if is_pending { &mut counts.approvals } else { &mut counts.decided }) += sign;
     }
 }
 
@@ -463,6 +467,15 @@ pub struct Counts {
     /// Pending tasks that require something; while there are none, a claim looks at one queue a tag.
     #[serde(default)]
     pub demanding: i64,
+    /// Threads that are resolved.
+    #[serde(default)]
+    pub resolved: i64,
+    /// Approvals that are decided.
+    #[serde(default)]
+    pub decided: i64,
+    /// Sessions that have ended.
+    #[serde(default)]
+    pub ended: i64,
 }
 
 impl Counts {
@@ -479,6 +492,19 @@ impl Counts {
             TaskStatus::Cancelled => &mut self.cancelled,
             TaskStatus::Dead => &mut self.dead,
         }
+    }
+
+    /// Final records of a table.
+    #[must_use]
+    pub fn finals(&self, table: Table) -> u64 {
+        let count = match table {
+            Table::Task => self.completed + self.failed + self.cancelled + self.dead,
+            Table::Thread => self.resolved,
+            Table::Approval => self.decided,
+            Table::Session => self.ended,
+            _ => 0,
+        };
+        u64::try_from(count).unwrap_or(0)
     }
 }
 

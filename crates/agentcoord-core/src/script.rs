@@ -144,6 +144,7 @@ scripts! {
     "approval/consume",
     "audit/append",
     "audit/seal",
+    "history/prune" (allow_oom),
 }
 
 #[cfg(test)]
@@ -157,7 +158,9 @@ mod tests {
     use super::*;
     use crate::op::Verb;
     use crate::table::Record;
-    use crate::{agent as a, approval as p, audit as u, board as b, limits, lock as l, record, task as t, time};
+    use crate::{
+        agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, record, task as t, time,
+    };
 
     /// A deserializer that only notes which fields a struct asks for.
     struct Fields<'a>(&'a mut Vec<&'static str>);
@@ -232,6 +235,7 @@ mod tests {
             p::ConsumeApproval,
             u::AppendAudit,
             u::SealAudit,
+            h::PruneHistory,
         ]
     }
 
@@ -344,7 +348,8 @@ mod tests {
         assert!(source.is_ascii());
         assert!(source.starts_with(&format!("#!lua name={}\n", library().name)));
         for script in ALL {
-            let gives_back = ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "evict", "tick"];
+            let gives_back =
+                ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "evict", "tick", "prune"];
             let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
             let flags = if expected { "flags = {'allow-oom'}" } else { "flags = {}" };
             let registered = format!("{{function_name = '{}', {flags},", script.function());

@@ -321,6 +321,14 @@ pub mod index {
     pub fn thread(status: &str, urgency: u64, newest: u64, key: &str) -> Entry {
         Entry::of(&["thread", status, &pad(urgency), &pad(newest), key])
     }
+    /// Final records of one table, by when they became final.
+    pub fn last(table: Table, at: u64, key: &str) -> Entry {
+        Entry::of(&["final", table.name(), &pad(at), key])
+    }
+    /// Range of [`last`].
+    pub fn finals(table: Table) -> Range {
+        Range::under(&["final", table.name()])
+    }
     /// Threads with a tag, in the order of [`thread`].
     pub fn tagged(tag: &str, status: &str, urgency: u64, newest: u64, key: &str) -> Entry {
         Entry::of(&["tagged", tag, status, &pad(urgency), &pad(newest), key])

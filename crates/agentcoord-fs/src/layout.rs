@@ -145,6 +145,7 @@ pub(crate) const STATE_PUT: &str =
 pub(crate) const BLOB_GET: &str = "SELECT bytes FROM blob WHERE name = ?1";
 /// Blobs never change: the first one stays.
 pub(crate) const BLOB_PUT: &str = "INSERT OR IGNORE INTO blob (name, bytes) VALUES (?1, ?2)";
+pub(crate) const BLOB_DELETE: &str = "DELETE FROM blob WHERE name = ?1";
 pub(crate) const BLOB_ALL: &str = "SELECT name, bytes FROM blob ORDER BY name";
 
 pub(crate) const EVENT_PUT: &str = "INSERT INTO event (csn, wakes, event) VALUES (?1, ?2, ?3)";

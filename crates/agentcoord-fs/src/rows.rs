@@ -120,6 +120,10 @@ impl Rows for SqliteRows<'_> {
         self.execute(layout::BLOB_PUT, params![blob.name, blob.bytes], "write a text")
     }
 
+    fn delete_blob(&mut self, name: &str) -> Result<()> {
+        self.execute(layout::BLOB_DELETE, params![name], "delete a text")
+    }
+
     fn append(&mut self, event: &Event) -> Result<()> {
         let wakes = (!event.wakes.is_empty()).then(|| event.wakes.join(&TOPIC_END.to_string()));
         let csn = i64::try_from(event.csn.0).unwrap_or(i64::MAX);

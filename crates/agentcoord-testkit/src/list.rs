@@ -276,6 +276,19 @@ macro_rules! conformance {
         );
         $crate::cases_of!(
             $harness,
+            history,
+            final_records_are_forgotten_with_all_that_is_theirs,
+            what_goes_on_is_never_forgotten,
+            old_records_are_forgotten_and_young_ones_stay,
+            of_too_many_records_the_oldest_are_forgotten,
+            a_step_forgets_a_bounded_part,
+            a_task_is_forgotten_after_all_that_wait_for_it_were_told,
+            a_long_thread_is_forgotten_message_by_message,
+            an_agent_is_forgotten_with_its_last_session,
+            agents_do_not_prune_history,
+        );
+        $crate::cases_of!(
+            $harness,
             requests,
             a_repeat_returns_the_first_answer,
             a_repeat_is_answered_after_the_session,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentcoord_core::history::PruneHistory;
 use agentcoord_core::limits;
 pub use agentcoord_fs::Durability;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub durability: Durability,
     /// A session ends this long after its last heartbeat; heartbeats are sent three times as often.
     pub session_ttl: Duration,
+    /// How much of what has come to an end is kept; the keeper forgets the rest in the background.
+    pub retention: PruneHistory,
     /// The people whose signed votes on approvals count; none: votes need no signature.
     pub approvers: Option<Approvers>,
     /// How long a call keeps trying while the engine is away, before it answers `Unavailable`.
@@ -70,6 +73,7 @@ impl Config {
             backend: BackendChoice::Auto,
             durability: Durability::Process,
             session_ttl: Duration::from_millis(limits::SESSION_TTL),
+            retention: PruneHistory::default(),
             approvers: None,
             patience: Duration::from_secs(2),
         }

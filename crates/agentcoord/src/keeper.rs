@@ -22,6 +22,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch as value};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::audit::{self, Entry};
 use crate::connection::Connection;
@@ -30,6 +31,9 @@ use crate::connection::Connection;
 const SAFETY: Duration = Duration::from_secs(2);
 /// Pause when more is due than one look settles.
 const BREATH: Duration = Duration::from_millis(5);
+/// Pause between two looks for what is to be forgotten, and between two portions of it.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_PORTION: Duration = Duration::from_millis(50);
 /// Ticks of one look.
 const TICKS: usize = 16;
 /// Audit entries that one look seals.
@@ -122,12 +126,14 @@ struct Keeper<'a> {
     ended: mpsc::UnboundedSender<(Id, u32)>,
     /// The opening of the engine whose news are heard.
     heard: Option<u64>,
+    /// When to look for what is to be forgotten.
+    prune_at: Instant,
 }
 
 async fn keep(link: &Connection, mut members: value::Receiver<usize>) {
     let (ended, mut ends) = mpsc::unbounded_channel();
     let news = link.news().listen(KEEPER);
-    let mut keeper = Keeper { link, watched: HashMap::new(), ended, heard: None };
+    let mut keeper = Keeper { link, watched: HashMap::new(), ended, heard: None, prune_at: Instant::now() };
     let mut first = true;
     loop {
         let pause = match keeper.look(std::mem::take(&mut first)).await {
@@ -137,6 +143,7 @@ async fn keep(link: &Connection, mut members: value::Receiver<usize>) {
                 SAFETY
             }
         };
+        let pause = pause.min(keeper.prune().await);
         tokio::select! {
             _ = members.wait_for(|n| *n == 0) => return,
             () = news.changed() => {}
@@ -206,6 +213,22 @@ impl Keeper<'_> {
                 namespace.forget_session(&session);
             }
         }
+    }
+
+    /// Forgets a portion of what has come to an end, when it is time to. How long until the next.
+    async fn prune(&mut self) -> Duration {
+        if self.prune_at <= Instant::now() {
+            let pruned = self.link.run(&Actor::System, self.link.config().retention).await;
+            let more = match pruned {
+                Ok(pruned) => pruned.more,
+                Err(error) => {
+                    tracing::debug!(%error, "nothing was forgotten");
+                    false
+                }
+            };
+            self.prune_at = Instant::now() + if more { PRUNE_PORTION } else { PRUNE_EVERY };
+        }
+        self.prune_at.saturating_duration_since(Instant::now())
     }
 
     async fn settle(&self) -> Result<Duration> {

@@ -86,7 +86,7 @@ fn import_lines_name_pauses_start_times_and_dependencies() {
     let first = id_of(&terminal, &["tasks", "add", "First"]);
     let lines = [
         json!({"title": "after", "depends_on": [first]}),
-        json!({"title": "later", "not_before": "1h"}),
+        json!({"title": "later", "not_before": "2100-01-01T00:00:00Z"}),
         json!({"title": "patient", "backoff": "5m"}),
     ];
     let text = lines.map(|line| line.to_string()).join("\n");

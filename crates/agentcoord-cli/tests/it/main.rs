@@ -12,6 +12,7 @@ mod demo;
 mod escapes;
 mod formats;
 mod identity;
+mod importing;
 mod liveness;
 mod lives;
 mod readme;

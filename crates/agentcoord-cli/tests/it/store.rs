@@ -41,3 +41,22 @@ fn switch_is_refused_while_somebody_is_here() {
     terminal.agent("ann").data(&["agents", "deregister"]);
     assert_eq!(terminal.data(&["store", "use", "files"])["engine"], "files");
 }
+
+#[test]
+fn people_forget_what_has_ended_and_agents_do_not() {
+    let repository = Repository::new();
+    let terminal = repository.terminal();
+    let ann = terminal.agent("ann");
+    for title in ["done", "open"] {
+        terminal.data(&["tasks", "add", title, "--description", "long"]);
+    }
+    let claim = ann.data(&["tasks", "claim"]);
+    ann.data(&["tasks", "done", claim["task"]["id"].as_str().unwrap()]);
+    assert_eq!(terminal.data(&["store", "prune"])["tasks"], 0, "a week is kept");
+    let said = ann.run(&["store", "prune", "--older-than", "0"]);
+    assert_eq!(said.exit, 5, "{}", said.stderr);
+    let pruned = terminal.data(&["store", "prune", "--older-than", "0"]);
+    assert_eq!((&pruned["tasks"], &pruned["sessions"]), (&json!(1), &json!(0)));
+    let left = terminal.data(&["tasks"]);
+    assert_eq!((left["items"].as_array().unwrap().len(), &left["items"][0]["title"]), (1, &json!("open")));
+}

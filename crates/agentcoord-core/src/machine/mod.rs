@@ -9,6 +9,7 @@ mod agent;
 mod approval;
 mod audit;
 mod board;
+mod history;
 mod lock;
 mod step;
 mod task;
@@ -18,7 +19,7 @@ use crate::op::{Answer, Call, Verb, decode, encode};
 use crate::record::{ClientRecord, RingRecord};
 use crate::table::Table;
 use crate::time::Reading;
-use crate::{agent as a, approval as p, audit as u, board as b, limits, lock as l, task as t};
+use crate::{agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, task as t};
 
 use rows::Rows;
 pub use step::Stepped;
@@ -71,6 +72,7 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         p::ConsumeApproval => approval::consume,
         u::AppendAudit => audit::append,
         u::SealAudit => audit::seal,
+        h::PruneHistory => history::prune,
     }
 }
 

@@ -25,6 +25,8 @@ pub trait Rows {
     fn remove(&mut self, entry: &Entry) -> Result<()>;
     /// Stores a blob.
     fn put_blob(&mut self, blob: &Blob) -> Result<()>;
+    /// Deletes a blob, if it is there.
+    fn delete_blob(&mut self, name: &str) -> Result<()>;
     /// Appends an event; trims the window now and then.
     fn append(&mut self, event: &Event) -> Result<()>;
 }

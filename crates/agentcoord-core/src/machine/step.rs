@@ -12,7 +12,7 @@ use crate::ids::{Csn, Id, RequestNo, SHORT_ID, Token};
 use crate::limits;
 use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
-use crate::op::{Actor, Call, decode};
+use crate::op::{Actor, Blob, Call, decode};
 use crate::record::{ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Record, Table, pad};
 use crate::time::{LeaseMs, Reading, WallMs};
@@ -94,6 +94,8 @@ pub(crate) struct Step<'a, R: Rows> {
     /// Index entries added (+1) and removed (-1).
     delta: BTreeMap<Entry, i8>,
     wakes: Vec<String>,
+    /// Blobs of records that this step deletes.
+    gone: Vec<String>,
     settled: u64,
     /// Lock paths that have become free and whose waiters are still to be looked at.
     pub(crate) freed: VecDeque<Freed>,
@@ -125,6 +127,7 @@ impl<'a, R: Rows> Step<'a, R> {
             touched: BTreeMap::new(),
             delta: BTreeMap::new(),
             wakes: Vec::new(),
+            gone: Vec::new(),
             settled: 0,
             freed: VecDeque::new(),
             turns: limits::WORK_PER_STEP,
@@ -346,6 +349,11 @@ impl<'a, R: Rows> Step<'a, R> {
         Ok(Token::compose(self.call.epoch, self.state.token).ok_or(Policy::Exhausted)?)
     }
 
+    /// Deletes a blob with its record.
+    pub(crate) fn delete_blob(&mut self, noun: &str, id: &Id, field: &str) {
+        self.gone.push(Blob::name(noun, id, field));
+    }
+
     /// Names a ticket or approval whose waiters must look again.
     pub(crate) fn wake(&mut self, topic: impl Into<String>) {
         let topic = topic.into();
@@ -430,6 +438,9 @@ impl<'a, R: Rows> Step<'a, R> {
         if changed {
             for blob in &self.call.blobs {
                 self.rows.put_blob(blob)?;
+            }
+            for name in &self.gone {
+                self.rows.delete_blob(name)?;
             }
             self.rows.append(&Event {
                 csn: self.state.csn,

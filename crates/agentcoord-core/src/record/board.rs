@@ -24,6 +24,9 @@ impl Record for ThreadRecord {
         out.push(index::id(Table::Thread, key));
         let (status, urgency, newest) = (self.status.word(), self.priority as u64, (1 << 50) - self.seq);
         out.push(index::thread(status, urgency, newest, key));
+        if let Some(at) = self.resolved_at.filter(|_| self.status == ThreadStatus::Resolved) {
+            out.push(index::last(Table::Thread, at, key));
+        }
         for (at, tag) in self.tags.iter().enumerate() {
             if !self.tags[..at].contains(tag) {
                 out.push(index::tagged(tag, status, urgency, newest, key));
@@ -32,9 +35,8 @@ impl Record for ThreadRecord {
     }
 
     fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.status != ThreadStatus::Resolved {
-            counts.threads += sign;
-        }
+        let is_final = self.status == ThreadStatus::Resolved;
+        *(if is_final { &mut counts.resolved } else { &mut counts.threads }) += sign;
     }
 }
 

@@ -7,6 +7,7 @@ pub mod board;
 pub mod deadlocks;
 pub mod dependencies;
 pub mod dispatch;
+pub mod history;
 pub mod inboxes;
 pub mod locks;
 pub mod overlaps;

@@ -177,7 +177,9 @@ impl Told {
 fn named(entry: &Entry) -> Option<(Table, String)> {
     let parts = entry.parts();
     let table = match parts[..] {
-        ["due" | "cal" | "work", _, table, _] | ["own", _, table, _] | ["id", table, _] => Table::parse(table)?,
+        ["due" | "cal" | "work", _, table, _] | ["own", _, table, _] | ["id", table, _] | ["final", table, ..] => {
+            Table::parse(table)?
+        }
         ["path", _, "h" | "hs", ..] | ["lane", ..] => Table::Lock,
         ["path", _, "w" | "ws", ..] => Table::LockTicket,
         ["ready" | "status", ..] => Table::Task,

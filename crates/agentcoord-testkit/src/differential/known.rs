@@ -4,6 +4,7 @@ use agentcoord_core::agent::{Beat, Deregistered, Evicted, Registered, Ticked};
 use agentcoord_core::approval::{ApprovalRef, Consumed, RequestApproval};
 use agentcoord_core::audit::{Appended, Sealed};
 use agentcoord_core::board::{InboxRead, Posted};
+use agentcoord_core::history::Pruned;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
 use agentcoord_core::op::{Actor, Answer, Call, Verb, decode};
@@ -222,5 +223,6 @@ teaches_nothing!(
     Revoked,
     Withdrawn,
     Consumed,
-    InboxRead
+    InboxRead,
+    Pruned
 );

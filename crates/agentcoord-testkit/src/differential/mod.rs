@@ -5,6 +5,7 @@
 //! rules exist twice.
 
 mod compare;
+mod history;
 mod known;
 mod operations;
 mod tasks;

@@ -278,7 +278,8 @@ impl Generator {
             19..48 => self.locks(),
             48..76 => self.tasks(),
             76..84 => self.board(),
-            84..97 => self.approvals(),
+            84..96 => self.approvals(),
+            96..97 => self.prune(),
             _ => self.audit(),
         }
     }

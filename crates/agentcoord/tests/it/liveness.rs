@@ -7,6 +7,7 @@ use agentcoord::core::agent::{AgentRegistry, AgentState, Register, Registered, S
 use agentcoord::core::ids::Id;
 use agentcoord::core::lock::{Acquire, AcquireLock, LockPath};
 use agentcoord::core::op::Actor;
+use agentcoord::core::task::NewTask;
 use agentcoord::{Config, Connection, CoordinationClient, Error, FileLock, Style, process};
 use rustix::process::Signal;
 
@@ -27,6 +28,7 @@ on_both_engines!(
     shell_agent_ends_with_the_process_it_is_bound_to,
     process_that_cannot_be_seen_is_known_by_its_lock,
     agent_that_hangs_is_stuck_and_one_with_a_long_job_is_not,
+    keeper_forgets_what_is_more_than_is_kept,
 );
 
 async fn taken(session: &CoordinationClient, path: &str) -> FileLock {
@@ -197,4 +199,27 @@ async fn agent_that_hangs_is_stuck_and_one_with_a_long_job_is_not(place: &Place)
     held.release().await.unwrap();
     hangs.close().await.unwrap();
     works.close().await.unwrap();
+}
+
+async fn keeper_forgets_what_is_more_than_is_kept(place: &Place) {
+    let agent = place.session("agent").await.unwrap();
+    for number in 0..100 {
+        agent.create_task(NewTask::titled(format!("task {number}"))).await.unwrap();
+        agent.claim_task(["none"; 0]).await.unwrap().unwrap().complete(None).await.unwrap();
+    }
+    agent.close().await.unwrap();
+    let mut config = Config::new(place.dir.path(), place.dir.path().join("state"));
+    config.redis_url.clone_from(&place.redis_url);
+    config.backend = place.backend;
+    config.retention.keep = 3;
+    let connection = Connection::open(config, Style::LongRunning).await.unwrap();
+    let session = CoordinationClient::session("Engineer", "next").dir(place.dir.path()).on(connection).await.unwrap();
+    let store = session.store().await.unwrap();
+    let forgotten = async {
+        while store.now().await.unwrap().0.completed > 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forgotten).await.expect("more than one portion, without anybody asking");
+    session.close().await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! `store`: which engine serves the workspace, and the switch to the other one.
 
+mod prune;
 mod show;
 mod switch;
 
@@ -21,6 +22,8 @@ super::commands! {
         Show(show),
         /// Move the workspace to Redis or to files, with everything in it; nobody may be at work
         Use(switch),
+        /// Forget what came to an end long ago; people only
+        Prune(prune),
     }
 }
 
