@@ -76,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) no_input: bool,
     /// How much to log.
     pub(crate) verbose: u8,
+    /// The token of the lock under which this command writes, when a flag names it.
+    pub(crate) fence: Option<u64>,
     /// Every value with its origin, by key.
     pub(crate) all: Vec<Setting>,
 }
@@ -147,6 +149,7 @@ impl Settings {
             quiet: global.quiet,
             no_input: global.no_input,
             verbose: global.verbose,
+            fence: global.fence,
             all,
         })
     }
@@ -163,6 +166,7 @@ impl Settings {
             quiet: global.quiet,
             no_input: global.no_input,
             verbose: global.verbose,
+            fence: None,
             all: Vec::new(),
         }
     }

@@ -12,7 +12,7 @@ use crate::agent::{ProcessIdentity, SessionKind};
 use crate::approval::{ApprovalStatus, Vote};
 use crate::board::{ThreadPriority, ThreadStatus};
 use crate::ids::{Csn, Id, RequestNo, Ticket, Token};
-use crate::lock::{LockMode, LockPath};
+use crate::lock::{LockMode, LockPath, Look, ONLOOKING};
 use crate::op::Actor;
 use crate::table::{Entry, Record, Table, index, pad};
 use crate::task::{Backoff, TaskStatus};
@@ -58,11 +58,11 @@ impl Record for AgentRecord {
 
 record! {
     /// A session. `due` is the lease time at which its pulse is looked at next. An ended session with `settling` still
-    /// has holdings to be passed on.
+    /// has holdings to be passed on. `client` is told when it ends; those of shell agents have none.
     SessionRecord {
         agent: String, name: String, kind: SessionKind, host: String, ttl: u64, due: LeaseMs, started_at: WallMs;
         parent: Id, process: ProcessIdentity, status: String, working_on: String, busy_until: LeaseMs,
-        ended_at: WallMs, reason: String, settling: bool
+        ended_at: WallMs, reason: String, settling: bool, client: Id
     }
 }
 
@@ -144,10 +144,19 @@ impl Record for LockRecord {
 }
 
 record! {
-    /// A request that queues for paths. With `offered` it has been granted that lock and must confirm.
+    /// A request that queues for paths. With `offered` it has been granted that lock and must confirm. With `look` it
+    /// takes nothing.
     LockTicketRecord {
         seq: u64, session: Id, agent: String, name: String, lane: String, mode: LockMode, paths: Vec<LockPath>, since: WallMs;
-        intent: String, ttl: u64, deadline: LeaseMs, offered: Token
+        intent: String, ttl: u64, deadline: LeaseMs, offered: Token, look: Look
+    }
+}
+
+impl LockTicketRecord {
+    /// Whether it has not come to its turn yet.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.offered.is_none() && self.look != Some(Look::Free)
     }
 }
 
@@ -156,13 +165,16 @@ impl Record for LockTicketRecord {
 
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         out.push(index::owned(self.session.as_str(), Table::LockTicket, key));
-        if self.offered.is_none() {
+        if self.waits() {
+            let kind = self.look.map_or(self.mode.waiting(), |_| ONLOOKING);
             for path in &self.paths {
-                out.push(index::path(path.as_str(), self.mode.waiting(), self.seq, key));
+                out.push(index::path(path.as_str(), kind, self.seq, key));
             }
-            if let Some(at) = self.deadline {
-                out.push(index::due(at, Table::LockTicket, key));
-            }
+        }
+        if let Some(at) = self.deadline
+            && self.offered.is_none()
+        {
+            out.push(index::due(at, Table::LockTicket, key));
         }
     }
 

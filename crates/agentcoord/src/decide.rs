@@ -95,9 +95,11 @@ impl Host {
     }
 
     fn wired(&self, engine: RedisEngine, news: &News) -> Result<Opened> {
-        let wakes = RedisWakes::new(self.url()?, self.namespace().name(), Deadlines::default(), news.sink())?;
+        let (url, namespace) = (self.url()?, self.namespace().name());
         let epoch = agentcoord_core::engine::Engine::epoch(&engine);
-        Ok(self.opened(Arc::new(engine), Arc::new(wakes), epoch, false))
+        let open = |sink| RedisWakes::new(url, namespace, Deadlines::default(), sink);
+        let wakes = news.source(EngineKind::Redis, epoch, open)?;
+        Ok(self.opened(Arc::new(engine), wakes, epoch, false))
     }
 
     fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {
@@ -229,6 +231,7 @@ impl Host {
             client: Id::random(),
             request: RequestNo(1),
             actor: Actor::System,
+            fence: None,
             body: Tick { most: 64 },
         };
         opened.store.run(&tick).await?;
@@ -377,6 +380,7 @@ async fn note_restart(opened: &Opened, before: &ModeRow, after: &ModeRow) {
         client: Id::random(),
         request: RequestNo(1),
         actor: Actor::System,
+        fence: None,
         body: AppendAudit { entry },
     };
     if let Err(error) = opened.store.run(&op).await {

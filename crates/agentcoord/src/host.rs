@@ -133,9 +133,9 @@ impl Host {
             Style::LongRunning => Threading::Threaded,
         };
         let engine = FsEngine::open(self.namespace(), row.epoch, self.clock(), config.durability, threading)?;
-        let wakes = FsWakes::new(self.namespace(), news.sink())?;
+        let wakes = news.source(EngineKind::Files, row.epoch, |sink| FsWakes::new(self.namespace(), sink))?;
         let asked = config.backend == BackendChoice::Auto && (config.redis_url.is_some() || row.instance.is_some());
-        Ok(self.opened(Arc::new(engine), Arc::new(wakes), row.epoch, asked))
+        Ok(self.opened(Arc::new(engine), wakes, row.epoch, asked))
     }
 
     pub(crate) fn opened(

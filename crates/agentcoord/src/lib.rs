@@ -51,4 +51,4 @@ pub use host::{Opened, Serving, Style, machine_name};
 pub use lock::{FileLock, LockBuilder};
 pub use task::{ClaimBuilder, Task};
 pub use worker::{Failure, Worked, Worker};
-pub use workspace::{Workspace, lock_path};
+pub use workspace::{Workspace, lock_path, lock_paths};

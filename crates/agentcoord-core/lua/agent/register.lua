@@ -94,7 +94,8 @@ return step(function(op)
     end
     put('session', op.session, {
         agent = key, name = record.name, kind = op.kind, host = op.host, ttl = op.ttl, due = now + op.ttl,
-        started_at = wall, parent = op.parent, process = op.process, working_on = op.working_on,
+        client = op.kind == 'process' and CLIENT or nil, started_at = wall, parent = op.parent, process = op.process,
+        working_on = op.working_on,
     })
     pulse(op.session, true)
     wake('keeper')

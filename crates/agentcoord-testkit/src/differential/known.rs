@@ -135,7 +135,7 @@ impl Teach for Acquire {
                 None
             }
             Self::Queued { ticket, .. } => Some(ticket),
-            Self::Contended { .. } | Self::Deadlock { .. } | Self::Lapsed { .. } => None,
+            Self::Contended { .. } | Self::Deadlock { .. } | Self::Lapsed { .. } | Self::Free => None,
         };
         known.lock_requests.push(Asking {
             client: call.client.clone(),
