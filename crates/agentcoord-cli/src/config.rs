@@ -101,6 +101,8 @@ pub(crate) struct Settings {
     pub(crate) no_input: bool,
     /// How much to log.
     pub(crate) verbose: u8,
+    /// The token of the lock under which this command writes, when a flag names it.
+    pub(crate) fence: Option<u64>,
     /// Every value with its origin, by key.
     pub(crate) all: Vec<Setting>,
 }
@@ -170,6 +172,7 @@ impl Settings {
             quiet: global.quiet,
             no_input: global.no_input,
             verbose: global.verbose,
+            fence: global.fence,
             all,
         })
     }
@@ -186,6 +189,7 @@ impl Settings {
             quiet: global.quiet,
             no_input: global.no_input,
             verbose: global.verbose,
+            fence: None,
             all: Vec::new(),
         }
     }

@@ -1,15 +1,21 @@
 //! What a command works with: the settings, and the connection, which is opened when a command first needs it.
 
+use agentcoord::core::ids::Token;
 use agentcoord::core::lock::LockPath;
 use agentcoord::{Connection, Error, Serving, Store, Style};
 use tokio::sync::OnceCell;
 
-use crate::config::Settings;
+use crate::config::{Settings, variable};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::logging;
 use crate::output::{self, Meta};
 use crate::process::Signals;
+
+/// The token of the lock that `locks run` holds.
+pub(crate) const FENCE: &str = "AGENTCOORD_FENCE";
+/// The namespace of that lock.
+pub(crate) const FENCE_NAMESPACE: &str = "AGENTCOORD_FENCE_NAMESPACE";
 
 /// The surroundings of one command.
 #[derive(Debug)]
@@ -53,7 +59,10 @@ impl Context {
             if serving.degraded && !self.settings.quiet {
                 output::complain(&degraded(serving));
             }
-            Ok::<_, CliError>(connection)
+            Ok::<_, CliError>(match self.fence(connection.namespace())? {
+                Some(token) => connection.under(token),
+                None => connection,
+            })
         };
         self.connection.get_or_try_init(|| open).await
     }
@@ -66,16 +75,45 @@ impl Context {
         Ok(self.connection().await?.store().await?)
     }
 
+    /// The lock under which this command writes. The variable counts only in the namespace of the lock: what runs below
+    /// `locks run` may work elsewhere, too.
+    fn fence(&self, namespace: &str) -> Result<Option<Token>, CliError> {
+        if let Some(token) = self.settings.fence {
+            return Ok(Some(Token(token)));
+        }
+        let Some(exported) = variable(FENCE).filter(|_| variable(FENCE_NAMESPACE).as_deref() == Some(namespace)) else {
+            return Ok(None);
+        };
+        match exported.parse() {
+            Ok(token) => Ok(Some(Token(token))),
+            Err(_) => {
+                let shown = exported.escape_debug();
+                Err(CliError::invalid(format!(
+                    "{FENCE} is `{shown}`, not the token of a lock; unset it, or use --fence"
+                )))
+            }
+        }
+    }
+
+    /// The lock paths that a user's words name, patterns included.
+    ///
+    /// # Errors
+    /// `INVALID` for paths outside the worktree, for what is no path, and for patterns that match nothing or too much.
+    pub(crate) fn lock_paths(&self, words: &[String]) -> Result<Vec<LockPath>, CliError> {
+        let mut paths = Vec::new();
+        for word in words {
+            let found = agentcoord::lock_paths(&self.settings.root, &self.settings.cwd, &[word]);
+            paths.extend(found.map_err(|error| typed(error, word))?);
+        }
+        Ok(paths)
+    }
+
     /// The lock path that a user's word names.
     ///
     /// # Errors
     /// `INVALID` for paths outside the worktree and for what is no path.
     pub(crate) fn lock_path(&self, word: &str) -> Result<LockPath, CliError> {
-        agentcoord::lock_path(&self.settings.root, &self.settings.cwd, word).map_err(|error| match error {
-            // What was typed, not what became of it on the way.
-            Error::Invalid { field, allowed, .. } => Error::invalid(field, word, allowed).into(),
-            error => error.into(),
-        })
+        agentcoord::lock_path(&self.settings.root, &self.settings.cwd, word).map_err(|error| typed(error, word))
     }
 
     /// Waits for something that a signal may end: then it is given up, withdrawn, and the command exits with 128 + n.
@@ -109,6 +147,14 @@ impl Context {
             }
         }
         meta
+    }
+}
+
+/// An error about a path with what was typed, not what became of it on the way.
+fn typed(error: Error, word: &str) -> CliError {
+    match error {
+        Error::Invalid { field, allowed, .. } => Error::invalid(field, word, allowed).into(),
+        error => error.into(),
     }
 }
 

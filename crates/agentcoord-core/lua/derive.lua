@@ -37,6 +37,8 @@ derive.session = {
 -- The kinds of index entries of those who hold and wait for paths.
 local HOLDING = {exclusive = 'h', shared = 'hs'}
 local WAITING = {exclusive = 'w', shared = 'ws'}
+-- The kind of those who wait and take nothing; it sorts before the others.
+local ONLOOKING = 'f'
 
 local function subtrees(paths)
     local count = 0
@@ -73,8 +75,11 @@ derive.lock_ticket = {
         if record.offered then
             return
         end
-        for _, path in ipairs(record.paths) do
-            enter('path', path, WAITING[record.mode], pad(record.seq), key)
+        if record.look ~= 'free' then
+            local kind = record.look and ONLOOKING or WAITING[record.mode]
+            for _, path in ipairs(record.paths) do
+                enter('path', path, kind, pad(record.seq), key)
+            end
         end
         if record.deadline then
             enter('due', pad(record.deadline), 'lock_ticket', key)

@@ -208,6 +208,7 @@ local function step(verb)
             return answer
         end
         reap(REAP_PER_STEP)
+        check_fence()
         local reply = verb(cmsgpack.unpack(BODY))
         hand_over()
         return commit(reply)

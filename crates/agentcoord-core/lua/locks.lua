@@ -2,6 +2,8 @@
 
 local lock = {}
 
+-- The kinds of index entries of all who wait.
+lock.ANY_WAITER = {[ONLOOKING] = true, w = true, ws = true}
 -- The kinds of index entries that conflict with a mode.
 lock.HOLDERS = {exclusive = {h = true, hs = true}, shared = {h = true}}
 lock.WAITERS = {exclusive = {w = true, ws = true}, shared = {w = true}}
@@ -40,6 +42,20 @@ end
 
 function lock.queued(ticket, tick_at)
     return {queued = {ticket = ticket, tick_in = tick_at and math.max(0, tick_at - now)}}
+end
+
+check_fence = function()
+    if FENCE == '' then
+        return
+    end
+    local grant = get('lock', FENCE)
+    if grant and not grant.offer and (not grant.deadline or grant.deadline > now) then
+        local session = get('session', grant.session)
+        if session and is_live(grant.session, session) then
+            return
+        end
+    end
+    refuse({stale = {noun = 'lock', id = FENCE}})
 end
 
 -- The grant, if the acting session holds it.
@@ -202,6 +218,19 @@ function lock.free(paths)
     end
 end
 
+-- Whether a waiter has not come to its turn yet.
+function lock.waits(waiter)
+    return not waiter.offered and waiter.look ~= 'free'
+end
+
+-- Tells one who takes nothing that its paths are free.
+function lock.tell(key, waiter)
+    waiter.look = 'free'
+    waiter.deadline = now + OFFER
+    wake(key)
+    put('lock_ticket', key, waiter)
+end
+
 function lock.offer(key, waiter)
     local token = next_token()
     insert('lock', text(token), {
@@ -219,8 +248,8 @@ end
 -- `chase`, when holders keep it back, what those wait for is looked at as well: for them this waiter is not in the way.
 function lock.look_at(key, chase)
     turns = math.max(0, turns - 1)
-    local waiter = get('lock_ticket', key)
-    if not waiter or waiter.offered then
+    local waiter = edit('lock_ticket', key)
+    if not waiter or not lock.waits(waiter) then
         return
     end
     local session = get('session', waiter.session)
@@ -230,6 +259,9 @@ function lock.look_at(key, chase)
     end
     local in_the_way, all = lock.obstacles(waiter, lock.EVERYBODY[waiter.mode], chase and lock.CONFLICTS or 1)
     if #in_the_way == 0 and all then
+        if waiter.look then
+            return lock.tell(key, waiter)
+        end
         lock.offer(key, waiter)
         return lock.look_at_lane(waiter.session, waiter.lane)
     end
@@ -250,31 +282,14 @@ function lock.look_at_lane(session, lane)
     local from, to = under('own', session, 'lock_ticket')
     for _, entry in ipairs(scan(from, to, WORK_PER_STEP)) do
         local waiter = get('lock_ticket', entry[#entry])
-        if waiter and waiter.lane == lane and not waiter.offered then
+        if waiter and waiter.lane == lane and lock.waits(waiter) then
             lock.look_at(entry[#entry], false)
         end
     end
 end
 
--- Looks at those who may come first at one path: the oldest exclusive waiter, and the shared ones before it. Returns
--- where it stopped when the step has done enough.
-function lock.heads(path, from)
-    local first_from, first_to = under('path', path, 'w')
-    local first = scan(first_from, first_to, 1)[1]
-    local bound = pad(NEVER)
-    if first then
-        if turns == 0 then
-            local start = under('path', path)
-            return before(from, start) and start or from
-        end
-        bound = first[4]
-        lock.look_at(first[#first], true)
-    end
-    local at = under('path', path, 'ws')
-    if before(at, from) then
-        at = from
-    end
-    local to = 'path\0' .. path .. '\0ws\0' .. bound
+-- Looks at the waiters of a range in order. Returns where it stopped when the step has done enough.
+function lock.look_at_all(at, to)
     while before(at, to) do
         local entry = scan(at, to, 1)[1]
         if not entry then
@@ -287,6 +302,31 @@ function lock.heads(path, from)
         lock.look_at(entry[#entry], true)
         at = raw .. '\0'
     end
+end
+
+-- Looks at those who may come first at one path: those who take nothing, the oldest exclusive waiter, and the shared ones
+-- before it. Returns where it stopped when the step has done enough.
+function lock.heads(path, from)
+    local looking, taking = under('path', path, ONLOOKING)
+    local reached = lock.look_at_all(before(looking, from) and from or looking, taking)
+    if reached then
+        return reached
+    end
+    local first_from, first_to = under('path', path, 'w')
+    local first = scan(first_from, first_to, 1)[1]
+    local bound = pad(NEVER)
+    if first then
+        if turns == 0 then
+            return before(from, taking) and taking or from
+        end
+        bound = first[4]
+        lock.look_at(first[#first], true)
+    end
+    local at = under('path', path, 'ws')
+    if before(at, from) then
+        at = from
+    end
+    return lock.look_at_all(at, 'path\0' .. path .. '\0ws\0' .. bound)
 end
 
 -- Looks at the waiters that a freed path may let through. Returns where it stopped when the step has done enough.
@@ -369,14 +409,19 @@ function lock.drop_grant(key)
     end
 end
 
+-- Lets through those who waited behind a waiter.
+function lock.leave(waiter)
+    if not waiter.offered and not waiter.look then
+        lock.free(waiter.paths)
+    end
+end
+
 -- Takes a waiter out of the queue; those behind it are let through by the end of the step.
 function lock.drop_ticket(key)
     local waiter = get('lock_ticket', key)
     if waiter then
         delete('lock_ticket', key)
-        if not waiter.offered then
-            lock.free(waiter.paths)
-        end
+        lock.leave(waiter)
     end
 end
 
@@ -409,147 +454,56 @@ function lock.give_up(key)
     lock.drop_ticket(key)
 end
 
--- Deadlocks
+-- Asking
 
--- Whether anybody waits for something that the lane of a request holds; true when it holds too much to tell.
-function lock.is_waited_for(request)
-    local from, to = under(lock.lane_prefix(request))
-    local held = scan(from, to, WORK_PER_STEP)
-    for _, entry in ipairs(held) do
-        local waited_for = false
-        lock.walk('path', 1, {entry[4]}, lock.WAITERS.exclusive, NEVER, function(_, _, key)
-            local waiter = get('lock_ticket', key)
-            waited_for = waiter ~= nil and not lock.is_of(waiter, request)
-            return waited_for
-        end)
-        if waited_for then
-            return true
-        end
-    end
-    return #held == WORK_PER_STEP
+-- Somebody in the way, as answers name it.
+function lock.conflict(obstacle)
+    local record = obstacle.record
+    return {
+        path = obstacle.path, agent = record.agent, name = record.name, waiting = not obstacle.holds,
+        intent = record.intent, since = record.since,
+        deadline_at = obstacle.holds and record.deadline and wall_at(record.deadline) or nil,
+    }
 end
 
--- What a lane waits for; nothing when its session is over. Second value: how many entries were read.
-function lock.tickets_of(node, most)
-    local tickets = {}
-    local session = get('session', node.session)
-    if not session or not is_live(node.session, session) then
-        return tickets, 0
-    end
-    local from, to = under('own', node.session, 'lock_ticket')
-    local entries = scan(from, to, most)
+-- The kinds of what the lane holds, of all kinds when it holds much.
+function lock.lane_kinds(asked)
+    local from, to = under(lock.lane_prefix(asked))
+    local entries, kinds = scan(from, to, lock.PAGE), {}
     for _, entry in ipairs(entries) do
-        local waiter = get('lock_ticket', entry[#entry])
-        if waiter and waiter.lane == node.lane and not waiter.offered then
-            tickets[#tickets + 1] = waiter
-        end
+        kinds[entry[5]] = true
     end
-    return tickets, #entries
+    if #entries == lock.PAGE then
+        kinds = {h = true, hs = true}
+    end
+    return kinds
 end
 
--- The circle of lanes that wait for each other that the wait of `asked` would close, beginning with it; or nil and
--- whether there was too much to look at. The search is that of src/machine/lock/deadlock.rs.
-function lock.circle(asked)
-    if not lock.is_waited_for(asked) then
-        return nil, false
-    end
-    local nodes = {{session = asked.session, lane = asked.lane, agent = asked.agent, name = asked.name}}
-    local known, done, left, too_complex, closed = {}, {}, LOCK_EDGES, false, nil
-
-    local function spend(count)
-        if count > left then
-            too_complex = true
+-- Queues a request behind those in its way, or says who they are when it does not want to wait. Who holds nothing keeps
+-- nobody waiting.
+function lock.queue(op, asked, holds, in_the_way)
+    if op.wait == 0 then
+        local conflicts = {}
+        for at, obstacle in ipairs(in_the_way) do
+            conflicts[at] = lock.conflict(obstacle)
         end
-        left = math.max(0, left - count)
-        return too_complex
+        return {contended = {conflicts = conflicts}}
     end
-    local function is_done(ticket, path, holding)
-        for _, mode in ipairs({'exclusive', ticket.mode}) do
-            local up_to = done[(holding and 'h' or 'w') .. mode .. path]
-            if up_to and (holding or ticket.seq <= up_to) then
-                return true
-            end
-        end
-        return false
-    end
-    local function follow_path(at, ticket, path, holding)
-        if is_done(ticket, path, holding) then
-            return
-        end
-        local passed_over = false
-        local kinds = (holding and lock.HOLDERS or lock.WAITERS)[ticket.mode]
-        local all = lock.walk('path', 1, {path}, kinds, ticket.seq, function(_, holds, key)
-            if spend(1) then
-                return true
-            end
-            local other = get(holds and 'lock' or 'lock_ticket', key)
-            if other and not holds and lock.holds_against(ticket, other) then
-                -- It waits for this very lane, which therefore does not wait for it.
-                passed_over = true
-                other = nil
-            end
-            if not other or lock.is_of(other, ticket) then
-                return false
-            end
-            if lock.is_of(other, asked) then
-                closed = {at = at, path = path, intent = ticket.intent}
-                return true
-            end
-            local name = other.session .. '\0' .. other.lane
-            if not known[name] then
-                known[name] = true
-                nodes[#nodes + 1] = {
-                    session = other.session, lane = other.lane, agent = other.agent, name = other.name, parent = at,
-                    path = path, intent = ticket.intent,
-                }
-            end
-            return false
-        end)
-        too_complex = too_complex or not all
-        if not passed_over then
-            local slot = (holding and 'h' or 'w') .. ticket.mode .. path
-            done[slot] = math.max(done[slot] or 0, ticket.seq)
+    local tick_at = lock.tick_at(in_the_way)
+    local ticket = ticket_of(request)
+    asked.seq = next_seq()
+    asked.since = wall
+    asked.intent = op.intent
+    asked.ttl = op.ttl
+    asked.deadline = lock.deadline(op.wait)
+    if holds then
+        local cycle, too_complex = lock.circle(asked)
+        if too_complex then
+            forbid('too_complex')
+        elseif cycle then
+            return {deadlock = {cycle = cycle}}
         end
     end
-    local function follow(at, holding)
-        local tickets = {asked}
-        if at > 1 then
-            local count
-            tickets, count = lock.tickets_of(nodes[at], left)
-            spend(count)
-        end
-        for _, ticket in ipairs(tickets) do
-            for _, path in ipairs(ticket.paths) do
-                if not closed and not too_complex then
-                    follow_path(at, ticket, path, holding)
-                end
-            end
-        end
-    end
-
-    -- Every lane is followed to holders in the order in which it was reached, and to waiters when that is done.
-    local by_holding, by_waiting = 1, 1
-    while not closed and not too_complex and by_waiting <= #nodes do
-        if by_holding <= #nodes then
-            by_holding = by_holding + 1
-            follow(by_holding - 1, true)
-        else
-            by_waiting = by_waiting + 1
-            follow(by_waiting - 1, false)
-        end
-    end
-    if not closed then
-        return nil, too_complex
-    end
-    local backwards, at, path, intent = {}, closed.at, closed.path, closed.intent
-    while at do
-        local node = nodes[at]
-        backwards[#backwards + 1] = {agent = node.agent, name = node.name, path = path, intent = intent}
-        at, path, intent = node.parent, node.path, node.intent
-    end
-    local cycle = {}
-    for from_end = #backwards, 1, -1 do
-        cycle[#cycle + 1] = backwards[from_end]
-    end
-    return cycle
+    put('lock_ticket', ticket, asked)
+    return lock.queued(ticket, lock.sooner(tick_at, asked.deadline))
 end

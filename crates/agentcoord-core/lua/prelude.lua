@@ -5,8 +5,9 @@
 -- What a call brings: its keys, and its arguments; from FIRST_BLOB on these are names and bytes of blobs.
 local META, HOT, INDEX, EVENTS, ROOT
 local EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY
+local FENCE
 local ARGUMENTS
-local FIRST_BLOB = 14
+local FIRST_BLOB = 15
 
 -- The numbers of src/limits.rs; a test compares them.
 local OFFER = 2000
@@ -93,14 +94,16 @@ local SESSIONS = 256
 local derive = {}
 -- Settles at most so many due items. Set by the rules.
 local reap
+-- Refuses a call that is made under a lock which has ended. Set by the rules.
+local check_fence
 -- Passes on the freed lock paths. Set by the rules.
 local hand_over
 
 -- Begins a call. The library lives as long as the server: nothing of the call before may be left.
 local function enter(keys, arguments)
     META, HOT, INDEX, EVENTS, ROOT = unpack(keys)
-    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY =
-        unpack(arguments, 1, 13)
+    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY, FENCE =
+        unpack(arguments, 1, 14)
     ARGUMENTS = arguments
     request = tonumber(REQUEST)
 end

@@ -36,6 +36,9 @@ function agent.finish(key, reason)
     session.reason = reason
     session.settling = true
     put('session', key, session)
+    if session.client then
+        wake(session.client .. '-' .. key)
+    end
 end
 
 -- Ends a session. From here on everything that names it is void; its holdings are passed on in bounded steps.

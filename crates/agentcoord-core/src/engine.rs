@@ -126,6 +126,12 @@ impl Channel {
     }
 }
 
+/// The topic under which a client hears of the end of a session that it has registered.
+#[must_use]
+pub fn end_of(session: &str, client: &Id) -> String {
+    format!("{client}-{session}")
+}
+
 /// Where wake-ups are delivered. Called from the engine's own thread: it must not block.
 pub type WakeSink = std::sync::Arc<dyn Fn(Wake) + Send + Sync>;
 

@@ -1,5 +1,7 @@
 //! File locks: requests, outcomes, and the contract.
 
+mod path;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -10,82 +12,7 @@ use crate::limits;
 use crate::op::{Op, Verb};
 use crate::time::{LeaseMs, WallMs};
 
-/// What a lock protects: a path relative to the worktree root with `/` between its parts, or an `@name`.
-///
-/// Canonical by construction: `./a`, `x/../a` and `a` are the same path. Symbolic links are resolved by whoever
-/// knows the file system (the client library), before a path comes here.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LockPath(String);
-
-impl LockPath {
-    /// Checks a path and brings it to its canonical form.
-    ///
-    /// A trailing `/` means the subtree: `src/` is everything below `src`, and `src` itself.
-    ///
-    /// # Errors
-    /// `Invalid` when it is empty, absolute, leads out of the root, is the root, contains control characters, or is
-    /// longer than 4,096 bytes or 64 parts.
-    pub fn parse(text: &str) -> Result<Self> {
-        let refuse = |allowed: &str| Err(Error::invalid("path", text, allowed));
-        if text.is_empty() {
-            return refuse("a path relative to the worktree root, or @name");
-        }
-        if text.len() > limits::PATH_BYTES {
-            return refuse("at most 4096 bytes");
-        }
-        if text.chars().any(char::is_control) {
-            return refuse("a path without NUL and other control characters");
-        }
-        if let Some(name) = text.strip_prefix('@') {
-            if name.is_empty() || name.starts_with('/') || name.contains("//") || name.ends_with('/') {
-                return refuse("@name, as in @git/index");
-            }
-            return Ok(Self(text.to_owned()));
-        }
-        if text.starts_with('/') {
-            return refuse("a path relative to the worktree root");
-        }
-        let mut parts: Vec<&str> = Vec::new();
-        for part in text.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => {
-                    if parts.pop().is_none() {
-                        return refuse("a path inside the worktree root");
-                    }
-                }
-                part => parts.push(part),
-            }
-        }
-        if parts.is_empty() {
-            return refuse("a file or directory below the worktree root");
-        }
-        if parts.len() > limits::PATH_DEPTH {
-            return refuse("at most 64 parts");
-        }
-        let subtree = matches!(text.rsplit('/').next(), Some("" | "." | ".."));
-        Ok(Self(parts.join("/") + if subtree { "/" } else { "" }))
-    }
-
-    /// True for a directory with everything below it.
-    #[must_use]
-    pub fn is_subtree(&self) -> bool {
-        self.0.ends_with('/')
-    }
-
-    /// The canonical text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for LockPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub use path::LockPath;
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +23,19 @@ pub enum LockMode {
     Exclusive,
     /// Others may hold the path too, shared as well.
     Shared,
+}
+
+/// The kind of index entry of a request that waits and takes nothing. It sorts before those of holders and waiters.
+pub(crate) const ONLOOKING: &str = "f";
+
+/// How far a request has come that takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// Somebody is in the way still.
+    Waiting,
+    /// The paths came free; the caller has not heard it yet.
+    Free,
 }
 
 impl LockMode {
@@ -248,11 +188,60 @@ pub enum Acquire {
         /// Who waits for what.
         cycle: Vec<Waits>,
     },
+    /// Nobody was in the way, and nothing was taken: the answer of [`WaitLock`].
+    Free,
     /// The ticket is gone: it waited too long, or its session ended.
     Lapsed {
         /// The ticket.
         ticket: Ticket,
     },
+}
+
+/// Waits until paths could be had, and does not take them.
+///
+/// It ends when nobody else holds them and nobody who asked earlier waits for them. It keeps nobody waiting: whoever
+/// asks later does not queue behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitLock {
+    /// The paths, sorted, without repeats (see [`WaitLock::new`]).
+    pub paths: Vec<LockPath>,
+    /// How they could be held.
+    pub mode: LockMode,
+    /// Who waits within the session; what this lane holds itself is not in the way.
+    pub lane: String,
+    /// Why, for whoever looks.
+    pub intent: Option<String>,
+    /// How long to wait in milliseconds: 0 answers at once, none waits without limit.
+    pub wait: Option<u64>,
+}
+
+impl WaitLock {
+    /// A wait of the default lane until nobody holds some paths, without limit.
+    #[must_use]
+    pub fn new(paths: Vec<LockPath>) -> Self {
+        AcquireLock::new(paths).into()
+    }
+}
+
+impl From<AcquireLock> for WaitLock {
+    fn from(AcquireLock { paths, mode, lane, intent, wait, ttl: _ }: AcquireLock) -> Self {
+        Self { paths, mode, lane, intent, wait }
+    }
+}
+
+impl From<WaitLock> for AcquireLock {
+    fn from(WaitLock { paths, mode, lane, intent, wait }: WaitLock) -> Self {
+        Self { paths, mode, lane, intent, wait, ttl: None }
+    }
+}
+
+impl Verb for WaitLock {
+    const NAME: &'static str = "lock/wait";
+    type Reply = Acquire;
+
+    fn validate(&self) -> Result<()> {
+        AcquireLock::from(self.clone()).validate()
+    }
 }
 
 /// Takes up the grant that a wake-up announced; before this no user code may run.
@@ -418,6 +407,8 @@ pub struct Waiter {
     pub intent: Option<String>,
     /// Since when.
     pub since: WallMs,
+    /// False when it only waits until they are free, see [`WaitLock`].
+    pub takes: bool,
 }
 
 /// Everything that stands at one path.
@@ -464,6 +455,20 @@ pub trait FileLocks: Send + Sync {
     /// Dropped before the answer, the outcome is unknown: send [`FileLocks::withdraw`] with the same request number.
     async fn acquire(&self, op: Op<AcquireLock>) -> Result<Acquire>;
 
+    /// Waits until paths could be had, and does not take them.
+    ///
+    /// # Behavior
+    /// - `a_wait_ends_when_the_path_is_free`: nobody holds it, nobody who asked earlier waits for it; nothing is taken.
+    /// - `a_wait_keeps_nobody_waiting`: whoever asks later goes first.
+    /// - `a_wait_that_would_close_a_circle_is_a_deadlock`: as with a request that takes.
+    ///
+    /// # Errors
+    /// As [`FileLocks::acquire`].
+    ///
+    /// # Cancel safety
+    /// As [`FileLocks::acquire`].
+    async fn wait(&self, op: Op<WaitLock>) -> Result<Acquire>;
+
     /// Takes up a grant after a wake-up.
     ///
     /// # Behavior
@@ -499,49 +504,23 @@ pub trait FileLocks: Send + Sync {
     /// Every path that is held or waited for, in order of the path.
     async fn list(&self) -> Result<Vec<(LockPath, PathState)>>;
 
-    /// Holders and waiters of one path.
+    /// Holders and waiters of exactly this path.
     async fn at(&self, path: &LockPath) -> Result<PathState>;
+
+    /// Everything that may be in the way at a path, in order of the path: what stands at itself, at the subtrees above,
+    /// and, for a subtree, at everything inside.
+    ///
+    /// # Behavior
+    /// - `a_file_in_a_held_subtree_is_held`
+    async fn around(&self, path: &LockPath) -> Result<Vec<(LockPath, PathState)>>;
 
     /// Everything one session holds or waits for.
     async fn of_session(&self, session: &Id) -> Result<Vec<Lock>>;
 
-    /// Says whether a token still protects a path.
+    /// Says whether a token still protects a path, by a lock on it or on a subtree that it lies in.
     ///
     /// # Behavior
     /// - `verify_knows_stale_tokens`: after release, expiry or the session's end the token is not current.
+    /// - `a_file_in_a_held_subtree_is_held`
     async fn verify(&self, path: &LockPath, token: Token) -> Result<Verified>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spellings_of_one_path_are_one_lock() {
-        for text in ["a", "./a", "x/../a", ".//a"] {
-            assert_eq!(LockPath::parse(text).expect(text).as_str(), "a");
-        }
-    }
-
-    #[test]
-    fn a_trailing_slash_is_the_subtree() {
-        for text in ["a/", "./a//", "a/b/..", "a/."] {
-            assert_eq!(LockPath::parse(text).expect(text).as_str(), "a/");
-        }
-    }
-
-    #[test]
-    fn paths_that_cannot_be_locked_are_refused() {
-        let (long, deep) = ("x".repeat(4_097), "x/".repeat(65));
-        for text in
-            ["", ".", "./", "..", "a/..", deep.as_str(), "a/../..", "/etc/passwd", "a\0b", "a\nb", "@", long.as_str()]
-        {
-            assert!(matches!(LockPath::parse(text), Err(Error::Invalid { field: "path", .. })), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn names_are_kept_as_they_are() {
-        assert_eq!(LockPath::parse("@git/index").expect("a name").as_str(), "@git/index");
-    }
 }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::check;
 use crate::error::{Error, Refusal, Result};
-use crate::ids::{Csn, Epoch, Id, RequestNo};
+use crate::ids::{Csn, Epoch, Id, RequestNo, Token};
 
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Op<R> {
     pub request: RequestNo,
     /// Who acts.
     pub actor: Actor,
+    /// A lock under which this is done: refused as stale when the lock has ended.
+    pub fence: Option<Token>,
     /// What is asked for.
     pub body: R,
 }
@@ -93,6 +95,8 @@ pub struct Call {
     pub request: RequestNo,
     /// See [`Op::actor`].
     pub actor: Actor,
+    /// See [`Op::fence`]. Not part of the digest: who asks again is answered as before, whatever became of the lock.
+    pub fence: Option<Token>,
     /// First 16 hex digits of the SHA-256 over verb, body and blobs.
     pub digest: String,
     /// The body, as a MessagePack map.
@@ -128,6 +132,7 @@ impl Call {
             client: op.client.clone(),
             request: op.request,
             actor: op.actor.clone(),
+            fence: op.fence,
             digest: hex(&hash.finalize()[..8]),
             body,
             blobs,

@@ -10,11 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{ProcessIdentity, SessionKind};
 use crate::approval::{ApprovalStatus, Vote};
-use crate::ids::{Csn, Id, RequestNo, Ticket, Token};
-use crate::lock::{LockMode, LockPath};
+use crate::ids::{Csn, Id, RequestNo};
 use crate::op::Actor;
-use crate::table::{Entry, Record, Table, index, pad, words};
-use crate::task::{Backoff, TaskStatus};
+use crate::table::{Entry, Record, Table, index};
+use crate::task::TaskStatus;
 use crate::time::{LeaseClock, LeaseMs, WallMs};
 
 /// Version of the schema; kept in the namespace's meta record and in the file engine's header.
@@ -35,8 +34,12 @@ macro_rules! record {
 
 mod board;
 mod dependency;
+mod lock;
+mod task;
 pub use board::{InboxRecord, MessageRecord, ThreadRecord};
 pub use dependency::{AnnouncementRecord, DependencyRecord, LinkRecord};
+pub use lock::{HandoverRecord, LockRecord, LockTicketRecord};
+pub use task::{SetbackRecord, TaskRecord, TaskTicketRecord};
 
 record! {
     /// An agent. `base` is the configured name, `name` the one it goes by, `session` its newest main session.
@@ -59,11 +62,12 @@ impl Record for AgentRecord {
 
 record! {
     /// A session. `due` is the lease time at which its pulse is looked at next. An ended session with `settling` still
-    /// has holdings to be passed on. `capabilities` are sorted; absent: none.
+    /// has holdings to be passed on. `capabilities` are sorted; absent: none. `client` is told when it ends; those of shell
+    /// agents have none.
     SessionRecord {
         agent: String, name: String, kind: SessionKind, host: String, ttl: u64, due: LeaseMs, started_at: WallMs;
         parent: Id, process: ProcessIdentity, status: String, working_on: String, busy_until: LeaseMs,
-        ended_at: WallMs, reason: String, settling: bool, capabilities: Vec<String>, role: String
+        ended_at: WallMs, reason: String, settling: bool, capabilities: Vec<String>, role: String, client: Id
     }
 }
 
@@ -110,213 +114,6 @@ record! {
 
 impl Record for PulseRecord {
     const TABLE: Table = Table::Pulse;
-
-    fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
-}
-
-fn subtrees(paths: &[LockPath]) -> i64 {
-    i64::try_from(paths.iter().filter(|path| path.is_subtree()).count()).unwrap_or(0)
-}
-
-record! {
-    /// A lock grant. While `offer` is set it is not confirmed: the lease time until which the waiter may confirm.
-    LockRecord {
-        token: Token, session: Id, agent: String, name: String, lane: String, mode: LockMode, paths: Vec<LockPath>,
-        since: WallMs, ticket: Ticket;
-        intent: String, deadline: LeaseMs, offer: LeaseMs
-    }
-}
-
-impl Record for LockRecord {
-    const TABLE: Table = Table::Lock;
-
-    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        for path in &self.paths {
-            let (kind, token) = (self.mode.holding(), self.token.0);
-            out.push(index::path(path.as_str(), kind, token, key));
-            out.push(index::lane(self.session.as_str(), &self.lane, path.as_str(), kind, token, key));
-        }
-        out.push(index::owned(self.session.as_str(), Table::Lock, key));
-        if let Some(at) = self.offer.or(self.deadline) {
-            out.push(index::due(at, Table::Lock, key));
-        }
-    }
-
-    fn count(&self, counts: &mut Counts, sign: i64) {
-        counts.locks += sign * i64::try_from(self.paths.len()).unwrap_or(0);
-        counts.subtrees += sign * subtrees(&self.paths);
-    }
-}
-
-record! {
-    /// A request that queues for paths. With `offered` it has been granted that lock and must confirm.
-    LockTicketRecord {
-        seq: u64, session: Id, agent: String, name: String, lane: String, mode: LockMode, paths: Vec<LockPath>, since: WallMs;
-        intent: String, ttl: u64, deadline: LeaseMs, offered: Token
-    }
-}
-
-impl Record for LockTicketRecord {
-    const TABLE: Table = Table::LockTicket;
-
-    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        out.push(index::owned(self.session.as_str(), Table::LockTicket, key));
-        if self.offered.is_none() {
-            for path in &self.paths {
-                out.push(index::path(path.as_str(), self.mode.waiting(), self.seq, key));
-            }
-            if let Some(at) = self.deadline {
-                out.push(index::due(at, Table::LockTicket, key));
-            }
-        }
-    }
-
-    fn count(&self, counts: &mut Counts, sign: i64) {
-        counts.lock_waiters += sign;
-        counts.subtrees += sign * subtrees(&self.paths);
-    }
-}
-
-record! {
-    /// Freed paths whose waiters are still to be looked at: more than one step may do. `from` is the index position that
-    /// was reached within the first path.
-    HandoverRecord { paths: Vec<LockPath>; from: String }
-}
-
-impl Record for HandoverRecord {
-    const TABLE: Table = Table::Handover;
-
-    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        out.push(index::due(0, Table::Handover, key));
-    }
-}
-
-record! {
-    /// A task. The fields from `session` on are set while it is claimed. While `offer` is set the claim is not confirmed.
-    /// `waits_for` counts the dependencies that are not done, `lost` those of them that are lost, `setbacks` the records of
-    /// attempts that came to nothing. A failed attempt is followed by the next at `retry_at`.
-    /// While `search` is set, waiting claims from that index position on are still to be looked at for it.
-    TaskRecord {
-        id: Id, title: String, status: TaskStatus, priority: u8, seq: u64, tags: Vec<String>, requires: Vec<String>,
-        attempt: u32, max_attempts: u32, crashes: u32, created_by: String, created_at: WallMs;
-        lease: u64, key: String, has_description: bool, has_payload: bool, has_result: bool,
-        has_dependencies: bool, completed_at: WallMs, error: String, note: String, percent: u8,
-        backoff: Backoff, not_before: WallMs, retry_at: LeaseMs, setbacks: u32, waits_for: u32, lost: u32,
-        session: Id, agent: String, name: String, token: Token, ticket: Ticket, claimed_at: WallMs,
-        deadline: LeaseMs, offer: LeaseMs, search: String
-    }
-}
-
-impl TaskRecord {
-    /// Place in a queue: priority 5 first, then first in first out.
-    #[must_use]
-    pub fn order(&self) -> String {
-        format!("{}{}", 5u8.saturating_sub(self.priority), pad(self.seq))
-    }
-}
-
-/// The queues or lines of some tags; the empty tag stands for all tasks, or any.
-fn any_of(tags: &[String]) -> impl Iterator<Item = &str> {
-    std::iter::once("").filter(|_| tags.is_empty()).chain(tags.iter().map(String::as_str))
-}
-
-impl Record for TaskRecord {
-    const TABLE: Table = Table::Task;
-
-    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        let order = self.order();
-        if self.status == TaskStatus::Pending {
-            let required = words(&self.requires);
-            for tag in std::iter::once("").chain(self.tags.iter().map(String::as_str)) {
-                out.push(index::ready(tag, &required, &order, key));
-            }
-        } else {
-            out.push(index::status(self.status.word(), &order, key));
-        }
-        if let Some(at) = self.completed_at.filter(|_| self.status.is_final()) {
-            out.push(index::last(Table::Task, at, key));
-        }
-        if let Some(session) = &self.session {
-            out.push(index::owned(session.as_str(), Table::Task, key));
-        }
-        if let Some(at) = self.search.as_ref().map(|_| 0).or(self.offer).or(self.deadline) {
-            out.push(index::due(at, Table::Task, key));
-        }
-        if self.status == TaskStatus::Scheduled {
-            match (self.retry_at, self.not_before) {
-                (Some(at), _) => out.push(index::due(at, Table::Task, key)),
-                (None, Some(at)) => out.push(index::calendar(at, Table::Task, key)),
-                (None, None) => {}
-            }
-        }
-    }
-
-    fn count(&self, counts: &mut Counts, sign: i64) {
-        *counts.of_task(self.status) += sign;
-        if self.status == TaskStatus::Pending && !self.requires.is_empty() {
-            counts.demanding += sign;
-        }
-    }
-}
-
-record! {
-    /// A request that waits for a task. `capabilities` are the agent's when it asked, sorted. With `offered` it has been
-    /// given that task and must confirm; with `away` it has missed one. Either way it stands in no line.
-    TaskTicketRecord {
-        seq: u64, session: Id, agent: String, name: String, tags: Vec<String>, capabilities: Vec<String>, since: WallMs;
-        lease: u64, deadline: LeaseMs, offered: String, away: bool
-    }
-}
-
-impl TaskTicketRecord {
-    /// Whether a task that becomes ready may be handed to it.
-    #[must_use]
-    pub fn is_in_line(&self) -> bool {
-        self.offered.is_none() && self.away != Some(true)
-    }
-}
-
-impl Record for TaskTicketRecord {
-    const TABLE: Table = Table::TaskTicket;
-
-    fn entries(&self, key: &str, out: &mut Vec<Entry>) {
-        out.push(index::owned(self.session.as_str(), Table::TaskTicket, key));
-        if self.is_in_line() {
-            let capabilities = words(&self.capabilities);
-            for tag in any_of(&self.tags) {
-                out.push(index::wanted(tag, "", self.seq, key));
-                if !capabilities.is_empty() {
-                    out.push(index::wanted(tag, &capabilities, self.seq, key));
-                }
-            }
-        }
-        if let Some(at) = self.deadline.filter(|_| self.offered.is_none()) {
-            out.push(index::due(at, Table::TaskTicket, key));
-        }
-    }
-
-    fn count(&self, counts: &mut Counts, sign: i64) {
-        if self.is_in_line() {
-            counts.task_waiters += sign;
-        }
-    }
-}
-
-record! {
-    /// An attempt that came to nothing; `crashed` when its worker was lost.
-    SetbackRecord { at: WallMs, attempt: u32, reason: String; crashed: bool, agent: String, name: String }
-}
-
-impl SetbackRecord {
-    /// The key of a task's setback `number`, from 1.
-    #[must_use]
-    pub fn key(task: &str, number: u32) -> String {
-        format!("{task}/{number}")
-    }
-}
-
-impl Record for SetbackRecord {
-    const TABLE: Table = Table::Setback;
 
     fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }

@@ -18,6 +18,8 @@ const FRAME: &str = include_str!("../lua/frame.lua");
 const DERIVE: &str = include_str!("../lua/derive.lua");
 /// Rules of locks, the same as `machine/lock/`.
 const LOCKS: &str = include_str!("../lua/locks.lua");
+/// Whether a wait would close a circle, the same as `machine/lock/deadlock.rs`.
+const DEADLOCKS: &str = include_str!("../lua/deadlocks.lua");
 /// The life of a task, the same as `machine/task/mod.rs`.
 const TASKS: &str = include_str!("../lua/tasks.lua");
 /// Which claim gets which task, the same as `machine/task/dispatch.rs`.
@@ -32,7 +34,8 @@ const BOARD: &str = include_str!("../lua/board.lua");
 const RULES: &str = include_str!("../lua/rules.lua");
 
 /// What stands once in the library, in its order: a text uses what stands before it.
-const SHARED: [&str; 11] = [PRELUDE, STATE, FRAME, DERIVE, LOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
+const SHARED: [&str; 12] =
+    [PRELUDE, STATE, FRAME, DERIVE, LOCKS, DEADLOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
 
 /// The script that writes a namespace's meta record when there is none.
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
@@ -117,6 +120,7 @@ scripts! {
     "agent/evict" (allow_oom),
     "agent/tick" (allow_oom),
     "lock/acquire",
+    "lock/wait",
     "lock/confirm",
     "lock/renew",
     "lock/release" (allow_oom),
@@ -208,6 +212,7 @@ mod tests {
             a::EvictAgent,
             a::Tick,
             l::AcquireLock,
+            l::WaitLock,
             l::ConfirmLock,
             l::RenewLock,
             l::ReleaseLock,
@@ -282,6 +287,7 @@ mod tests {
             client: crate::ids::Id::random(),
             request: crate::ids::RequestNo(1),
             actor: crate::op::Actor::System,
+            fence: None,
             digest: String::new(),
             body: vec![0xc1],
             blobs: Vec::new(),

@@ -79,7 +79,8 @@ impl RedisEngine {
         command.arg(call.epoch.0).arg(&self.connection.admission().instance);
         command.arg(call.client.as_str()).arg(call.request.0).arg(&call.digest).arg(actor).arg(actor_name);
         command.arg(&reading.boot_id).arg(reading.boot).arg(self.keys.wake_prefix()).arg(call.verb);
-        command.arg(u8::from(call.again)).arg(&call.body);
+        let fence = call.fence.map(|token| token.to_string());
+        command.arg(u8::from(call.again)).arg(&call.body).arg(fence.unwrap_or_default());
         for blob in &call.blobs {
             command.arg(&blob.name).arg(&blob.bytes);
         }

@@ -11,7 +11,7 @@ use agentcoord_core::engine::Engine;
 use agentcoord_core::ids::{Csn, Id, IdPrefix, RequestNo, Ticket, Token};
 use agentcoord_core::limits;
 use agentcoord_core::lock::{
-    Acquire, AcquireLock, ConfirmLock, Conflict, Grant, LockPath, ReleaseLock, Released, WithdrawLock,
+    Acquire, AcquireLock, ConfirmLock, Conflict, Grant, LockPath, ReleaseLock, Released, WaitLock, WithdrawLock,
 };
 use agentcoord_core::op::{Actor, Op, Verb};
 use agentcoord_core::record::Event;
@@ -246,6 +246,7 @@ impl Player {
             client: self.client.clone(),
             request: RequestNo(number),
             actor: self.actor.clone(),
+            fence: None,
             body,
         }
     }
@@ -285,6 +286,11 @@ impl Player {
         granted(self.try_lock(paths).await)
     }
 
+    /// Waits until paths are free, without taking them.
+    pub async fn wait_free(&self, paths: &[&str]) -> Acquire {
+        self.ask(WaitLock::from(locking(paths))).await.expect("the request is well-formed")
+    }
+
     /// Takes up an offered lock.
     pub async fn confirm_lock(&self, ticket: &Ticket) -> Acquire {
         self.ask(ConfirmLock { ticket: ticket.clone() }).await.expect("a live session may confirm")
@@ -309,6 +315,11 @@ impl Player {
     /// Creates a plain task; its key.
     pub async fn create_titled(&self, title: &str) -> String {
         self.create(NewTask::titled(title)).await
+    }
+
+    /// Asks under a lock.
+    pub async fn ask_under<V: Verb>(&self, fence: Token, body: V) -> Result<V::Reply> {
+        self.send(&Op { fence: Some(fence), ..self.op(body) }).await
     }
 
     /// Asks for a task with any of the tags, without waiting.

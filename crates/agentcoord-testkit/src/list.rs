@@ -65,6 +65,27 @@ macro_rules! conformance {
         );
         $crate::cases_of!(
             $harness,
+            onlookers,
+            a_wait_ends_when_the_path_is_free,
+            a_wait_keeps_nobody_waiting,
+            a_wait_comes_after_those_who_asked_before,
+            a_wait_for_several_paths_ends_when_all_are_free,
+            a_wait_that_would_close_a_circle_is_a_deadlock,
+            a_wait_leaves_nothing_behind,
+            many_waits_end_in_bounded_steps,
+            bad_wait_requests_write_nothing,
+        );
+        $crate::cases_of!(
+            $harness,
+            fences,
+            a_write_under_a_lost_lock_is_refused,
+            a_fence_ends_with_its_lock,
+            a_fence_is_the_lock_of_any_session,
+            a_repeat_is_answered_after_its_lock,
+            a_file_in_a_held_subtree_is_held,
+        );
+        $crate::cases_of!(
+            $harness,
             deadlocks,
             a_deadlock_is_answered_when_it_would_arise,
             a_deadlock_is_found_in_either_order,
@@ -100,6 +121,7 @@ macro_rules! conformance {
             eviction_ends_every_session_of_an_agent,
             evicting_a_session_leaves_its_agents_others,
             agents_never_evict,
+            the_end_of_a_session_is_told_to_its_client,
             an_eviction_names_its_author_and_is_audited_once,
             an_eviction_of_many_sessions_is_bounded,
             bad_evictions_write_nothing,

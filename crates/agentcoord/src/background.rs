@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agentcoord_core::agent::{Deregister, Heartbeat};
+use agentcoord_core::engine::end_of;
 use agentcoord_core::op::Actor;
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::watch::SessionLock;
@@ -86,7 +87,9 @@ async fn live(
 ) {
     let ttl = link.config().session_ttl;
     let mut believed_until = Instant::now() + ttl;
-    let mut next_beat = Instant::now() + ttl / 3;
+    // Soon, because with the first one it begins to listen; sessions of short commands never do.
+    let mut next_beat = Instant::now() + ttl / 30;
+    let news = link.news().listen(&topic(link, actor));
     loop {
         tokio::select! {
             order = orders.recv() => {
@@ -101,7 +104,13 @@ async fn live(
                 // What cannot be withdrawn now ends with the session at the latest.
                 drop(link.settle().await);
             }
+            // Somebody has ended the session: the next heartbeat hears it.
+            () = news.changed() => next_beat = Instant::now(),
             () = tokio::time::sleep_until(next_beat) => {
+                // Listens first: an end that comes earlier is heard by the heartbeat, a later one by the news.
+                if let Err(error) = link.hear_tickets().await {
+                    tracing::debug!(%error, "the end of the session will be heard by heartbeats only");
+                }
                 let sent = Instant::now();
                 match link.run(actor, Heartbeat { progress: false }).await {
                     Ok(_) => {
@@ -122,6 +131,14 @@ async fn live(
                 }
             }
         }
+    }
+}
+
+/// Where the end of the session is told.
+fn topic(link: &Connection, actor: &Actor) -> String {
+    match actor {
+        Actor::Session(session) => end_of(session.as_str(), link.client()),
+        Actor::Human(_) | Actor::System => String::new(),
     }
 }
 

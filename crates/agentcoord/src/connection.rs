@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::engine::{Channel, EngineKind};
 use agentcoord_core::error::BoxError;
-use agentcoord_core::ids::{Id, RequestNo};
+use agentcoord_core::ids::{Id, RequestNo, Token};
 use agentcoord_core::op::{Actor, Call, Op, Verb, answer};
 use agentcoord_core::{Disposition, Error, Result, Store};
 use agentcoord_fs::ModeEngine;
@@ -26,6 +26,8 @@ const RETRY: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Connection {
     inner: Arc<Inner>,
+    /// The lock under which it writes.
+    fence: Option<Token>,
 }
 
 #[derive(Debug)]
@@ -76,28 +78,30 @@ impl Connection {
     /// # Errors
     /// `Invalid` for a state directory that cannot be used.
     pub fn unopened(config: Config, style: Style) -> Result<Self> {
-        Ok(Self::with(Host::new(config, style)?, Arc::new(Shared::new())))
+        Ok(Self::with(Host::new(config, style)?, Arc::new(Shared::new()), News::default()))
     }
 
     /// A connection of the same client for another runtime: same numbers, own link to the engine.
     pub(crate) fn sibling(&self) -> Self {
-        Self::with(self.inner.host.clone(), Arc::clone(&self.inner.shared))
+        Self::with(self.inner.host.clone(), Arc::clone(&self.inner.shared), self.inner.news.clone())
     }
 
-    fn with(host: Host, shared: Arc<Shared>) -> Self {
-        let inner = Inner {
-            host,
-            shared,
-            news: News::default(),
-            opened: AsyncMutex::default(),
-            subscribed: AsyncMutex::default(),
-        };
-        Self { inner: Arc::new(inner) }
+    fn with(host: Host, shared: Arc<Shared>, news: News) -> Self {
+        let inner = Inner { host, shared, news, opened: AsyncMutex::default(), subscribed: AsyncMutex::default() };
+        Self { inner: Arc::new(inner), fence: None }
+    }
+
+    /// The same connection for writes under a lock: once the lock has ended, tasks, threads, approvals and audit entries
+    /// that are written through it are refused as stale. Locks and sessions are not concerned, and what was begun can
+    /// still be withdrawn.
+    #[must_use]
+    pub fn under(&self, lock: Token) -> Self {
+        Self { inner: Arc::clone(&self.inner), fence: Some(lock) }
     }
 
     /// Another client of the same workspace, with a link of its own.
     pub(crate) fn stranger(&self) -> Self {
-        Self::with(self.inner.host.clone(), Arc::new(Shared::new()))
+        Self::with(self.inner.host.clone(), Arc::new(Shared::new()), News::default())
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -181,6 +185,7 @@ impl Connection {
             client: self.client().clone(),
             request: number,
             actor: actor.clone(),
+            fence: self.fence.filter(|_| is_fenced(V::NAME)),
             body,
         };
         let mut call = Call::encode(&op)?;
@@ -307,4 +312,11 @@ impl Connection {
         // It fails only without a sender, and this connection has one.
         drop(outstanding.wait_for(|n| *n == 0).await);
     }
+}
+
+/// Whether a verb is refused when it is asked under a lock that has ended.
+fn is_fenced(verb: &str) -> bool {
+    let about_leases = verb.starts_with("lock/") || verb.starts_with("agent/");
+    let upkeep = verb.ends_with("/withdraw") || verb == "audit/seal";
+    !about_leases && !upkeep
 }

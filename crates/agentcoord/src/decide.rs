@@ -95,10 +95,12 @@ impl Host {
     }
 
     fn wired(&self, engine: RedisEngine, news: &News) -> Result<Opened> {
-        let wakes = RedisWakes::new(self.url()?, self.namespace().name(), Deadlines::default(), news.sink())?;
+        let (url, namespace) = (self.url()?, self.namespace().name());
         let epoch = agentcoord_core::engine::Engine::epoch(&engine);
+        let open = |sink| RedisWakes::new(url, namespace, Deadlines::default(), sink);
+        let wakes = news.source(EngineKind::Redis, epoch, open)?;
         let feed = engine.feed();
-        Ok(self.opened(Arc::new(engine), Arc::new(wakes), Arc::new(feed), epoch, false))
+        Ok(self.opened(Arc::new(engine), wakes, Arc::new(feed), epoch, false))
     }
 
     fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {
@@ -230,6 +232,7 @@ impl Host {
             client: Id::random(),
             request: RequestNo(1),
             actor: Actor::System,
+            fence: None,
             body: Tick { most: 64 },
         };
         opened.store.run(&tick).await?;
@@ -378,6 +381,7 @@ async fn note_restart(opened: &Opened, before: &ModeRow, after: &ModeRow) {
         client: Id::random(),
         request: RequestNo(1),
         actor: Actor::System,
+        fence: None,
         body: AppendAudit { entry },
     };
     if let Err(error) = opened.store.run(&op).await {

@@ -136,11 +136,11 @@ impl Host {
             Style::LongRunning => Threading::Threaded,
         };
         let engine = FsEngine::open(self.namespace(), row.epoch, self.clock(), config.durability, threading)?;
-        let wakes = FsWakes::new(self.namespace(), news.sink())?;
+        let wakes = news.source(EngineKind::Files, row.epoch, |sink| FsWakes::new(self.namespace(), sink))?;
         let asked = config.backend == BackendChoice::Auto && (config.redis_url.is_some() || row.instance.is_some());
         let engine: Arc<dyn Engine> = Arc::new(engine);
         let feed = FsFeed::new(self.namespace(), Arc::clone(&engine));
-        Ok(self.opened(engine, Arc::new(wakes), Arc::new(feed), row.epoch, asked))
+        Ok(self.opened(engine, wakes, Arc::new(feed), row.epoch, asked))
     }
 
     pub(crate) fn opened(

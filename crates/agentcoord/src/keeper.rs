@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use agentcoord_core::agent::{EvictAgent, Tick};
 use agentcoord_core::engine::{Channel, KEEPER};
-use agentcoord_core::ids::Id;
-use agentcoord_core::lock::LockPath;
+use agentcoord_core::ids::{Id, IdPrefix};
 use agentcoord_core::op::Actor;
 use agentcoord_core::record::SessionRecord;
 use agentcoord_core::{Error, Result, limits};
@@ -26,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::audit::{self, Entry};
 use crate::connection::Connection;
+use crate::wait::InTheWay;
 
 /// The slow look behind wake-ups and pidfds; also how often locks of processes that cannot be seen are tried.
 const SAFETY: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ const PRUNE_PORTION: Duration = Duration::from_millis(50);
 const TICKS: usize = 16;
 /// Audit entries that one look seals.
 const SEALED: u64 = 16 * limits::SEAL_RUN;
-/// Holders that one command looks at.
+/// Sessions that one waiter ends.
 const SHARE: usize = 4;
 
 /// The threads of this process that are keeper or wait to be, by the keeper's file.
@@ -260,10 +260,19 @@ impl Keeper<'_> {
     }
 }
 
-/// One command's share: ends the sessions that hold some paths and whose process has ended, at most a few.
-pub(crate) async fn evict_dead_holders(link: &Connection, paths: &[LockPath]) -> Result<usize> {
+/// A waiter's share: ends the sessions in its way whose process has ended, at most a few.
+pub(crate) async fn evict_dead(link: &Connection, in_the_way: &InTheWay) -> Result<usize> {
+    let store = link.store().await?;
+    let bound = match in_the_way {
+        InTheWay::Holders(paths) => store.bound_holders(paths).await?,
+        InTheWay::Workers(None) => store.bound_workers(None).await?,
+        InTheWay::Workers(Some(typed)) => store.bound_workers(Some(&IdPrefix::parse("task", typed)?)).await?,
+    };
     let mut evicted = 0;
-    for (session, record) in link.store().await?.bound_holders(paths).await?.into_iter().take(SHARE) {
+    for (session, record) in bound {
+        if evicted == SHARE {
+            break;
+        }
         let Some(process) = &record.process else { continue };
         let liveness = match agentcoord_fs::process::is_alive(process) {
             Liveness::Unknown => link.host().namespace().session_liveness(&session),

@@ -60,4 +60,4 @@ pub use next::NextBuilder;
 pub use task::{ClaimBuilder, Task};
 pub use vote::{Asked, Ballot};
 pub use worker::{Failure, Worked, Worker};
-pub use workspace::{Workspace, lock_path};
+pub use workspace::{Workspace, lock_path, lock_paths};

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use agentcoord_core::error::Noun;
 use agentcoord_core::ids::Token;
-use agentcoord_core::lock::{Acquire, AcquireLock, Grant, LockMode, LockPath, ReleaseLock, RenewLock};
+use agentcoord_core::lock::{
+    Acquire, AcquireLock, Grant, LockMode, LockPath, ReleaseLock, RenewLock, RevokeLock, Revoked,
+};
+use agentcoord_core::op::{Actor, Verb};
 use agentcoord_core::store::Backend;
 use agentcoord_core::{Error, Result};
 use tokio::time::Instant;
 
+use crate::audit::Entry;
 use crate::client::{CoordinationClient, Holder, Pending, millis};
+use crate::connection::Connection;
 use crate::wait::{SAFETY, Withdrawal};
 use crate::workspace;
 
@@ -18,7 +23,8 @@ impl CoordinationClient {
     /// Describes a lock on one file; awaiting it takes the lock, waiting in the queue if need be.
     ///
     /// The path is relative to the session's directory, or absolute, or an `@name`; it must lie in the worktree. With a
-    /// trailing `/` it is the directory with everything below it.
+    /// trailing `/` it is the directory with everything below it. `*`, `?` and `**` stand for the files that are there
+    /// (see [`lock_paths`](crate::lock_paths)).
     pub fn lock_file(&self, path: impl Into<String>) -> LockBuilder<'_> {
         self.lock_files([path])
     }
@@ -81,17 +87,37 @@ impl LockBuilder<'_> {
         self
     }
 
-    async fn take(self) -> Result<FileLock> {
-        let client = self.client;
-        let root = &client.connection.config().root;
-        let paths: Result<Vec<LockPath>> =
-            self.paths.iter().map(|path| workspace::lock_path(root, client.cwd(), path)).collect();
-        let mut body = AcquireLock::new(paths?);
-        body.intent = self.intent;
+    /// Waits until the files could be had, and takes nothing: nobody else holds them, and nobody who asked earlier waits
+    /// for them. It keeps nobody waiting, so somebody else may have them when this returns.
+    ///
+    /// # Errors
+    /// `Held` when they were not free in time, `Deadlock` when the holder waits for what this lane holds, `Stale` when
+    /// the session has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: dropped, it waits no more.
+    pub async fn until_free(self) -> Result<()> {
+        let (client, body) = (self.client, self.request()?);
+        let first = body.paths.first().map(ToString::to_string).unwrap_or_default();
+        match client.connection.wait_free(&client.actor, body.into()).await? {
+            Acquire::Free => Ok(()),
+            outcome => Err(not_had(client, first, outcome)),
+        }
+    }
+
+    fn request(&self) -> Result<AcquireLock> {
+        let root = &self.client.connection.config().root;
+        let mut body = AcquireLock::new(workspace::lock_paths(root, self.client.cwd(), &self.paths)?);
+        body.intent.clone_from(&self.intent);
         body.ttl = self.ttl.map(millis);
         body.wait = self.wait.map(millis);
-        body.lane = self.lane;
+        body.lane.clone_from(&self.lane);
         body.mode = self.mode;
+        Ok(body)
+    }
+
+    async fn take(self) -> Result<FileLock> {
+        let (client, body) = (self.client, self.request()?);
         let first = body.paths.first().map(ToString::to_string).unwrap_or_default();
         // A guard or future that was dropped may hold the same paths for a moment more: the lane would be answered that
         // very grant, and lose it.
@@ -103,28 +129,40 @@ impl LockBuilder<'_> {
         let sent = Instant::now();
         match client.connection.acquire(&client.actor, body).await? {
             Acquire::Granted(grant) => Ok(FileLock::new(client.holder(), grant, self.ttl.map(|ttl| sent + ttl))),
-            Acquire::Contended { conflicts } => {
-                let holder = conflicts.first().map(|c| (c.path.to_string(), c.name.clone()));
-                let (id, holder) = holder.unwrap_or((first, "somebody".to_owned()));
-                Err(Error::Held { noun: Noun::Lock, id, holder })
-            }
-            Acquire::Deadlock { cycle } => Err(Error::Deadlock { cycle }),
-            Acquire::Queued { .. } | Acquire::Lapsed { .. } => {
-                if client.is_lost() {
-                    return Err(Error::Stale {
-                        noun: Noun::Session,
-                        id: client.session_id().to_string(),
-                        owner: None,
-                        current: None,
-                    });
-                }
-                Err(Error::Held {
-                    noun: Noun::Lock,
-                    id: first,
-                    holder: "others, for the whole time it waited".to_owned(),
-                })
-            }
+            outcome => Err(not_had(client, first, outcome)),
         }
+    }
+}
+
+/// Why a request for some paths, of which this is the first, did not get them.
+fn not_had(client: &CoordinationClient, first: String, outcome: Acquire) -> Error {
+    match outcome {
+        Acquire::Contended { conflicts } => {
+            let holder = conflicts.first().map(|c| (c.path.to_string(), c.name.clone()));
+            let (id, holder) = holder.unwrap_or((first, "somebody".to_owned()));
+            Error::Held { noun: Noun::Lock, id, holder }
+        }
+        Acquire::Deadlock { cycle } => Error::Deadlock { cycle },
+        _ if client.is_lost() => {
+            Error::Stale { noun: Noun::Session, id: client.session_id().to_string(), owner: None, current: None }
+        }
+        _ => Error::Held { noun: Noun::Lock, id: first, holder: "others, for the whole time it waited".to_owned() },
+    }
+}
+
+impl Connection {
+    /// A person ends the locks on a path, whoever holds them. The path is one that listings show; each grant on it ends
+    /// as a whole. The holder is told, and the audit log keeps who did it and why.
+    ///
+    /// # Errors
+    /// `NotFound` when nobody holds the path; as [`Connection::run`].
+    ///
+    /// # Cancel safety
+    /// As [`Connection::run`].
+    pub async fn revoke_lock(&self, person: &str, path: &LockPath, reason: &str) -> Result<Revoked> {
+        let entry = Entry::new(format!("human:{person}"), "revocation", format!("lock on {path}"), reason);
+        let body = RevokeLock { path: path.clone(), audit: entry.encode()? };
+        self.run(&Actor::Human(person.to_owned()), body).await
     }
 }
 
@@ -213,6 +251,18 @@ impl FileLock {
                 () = tokio::time::sleep(SAFETY) => {}
             }
         }
+    }
+
+    /// Runs a verb in the session's name under this lock: a write on tasks, threads, approvals or the audit log is
+    /// refused when the lock is no longer held.
+    ///
+    /// # Errors
+    /// `Stale` when the lock has ended, and then nothing was written; those of the verb.
+    ///
+    /// # Cancel safety
+    /// As [`Connection::run`].
+    pub async fn run<V: Verb>(&self, body: V) -> Result<V::Reply> {
+        self.holder.connection.under(self.grant.token).run(&self.holder.actor, body).await
     }
 
     /// Moves the deadline to so long from now.

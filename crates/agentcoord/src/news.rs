@@ -1,9 +1,11 @@
 //! Who in this process waits for what: wake-ups from the engine come in here and go to the one that waits.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use agentcoord_core::engine::{Wake, WakeSink};
+use agentcoord_core::Result;
+use agentcoord_core::engine::{EngineKind, Wake, WakeSink, Wakes};
+use agentcoord_core::ids::Epoch;
 use tokio::sync::Notify;
 
 /// The waiting parts of this process, by topic (a ticket, or `approval/<key>`). Clones share them.
@@ -11,6 +13,14 @@ use tokio::sync::Notify;
 pub(crate) struct News {
     // A std mutex: the engine's thread delivers here, and it is never held across an await.
     topics: Arc<Mutex<HashMap<String, Waiting>>>,
+    /// Where they come from: one source for all links to an engine.
+    source: Arc<Mutex<Option<Source>>>,
+}
+
+#[derive(Debug)]
+struct Source {
+    engine: (EngineKind, Epoch),
+    wakes: Weak<dyn Wakes>,
 }
 
 #[derive(Debug, Default)]
@@ -28,10 +38,23 @@ pub(crate) struct Interest {
 }
 
 impl News {
-    /// Where an engine delivers its wake-ups.
-    pub(crate) fn sink(&self) -> WakeSink {
-        let news = self.clone();
-        Arc::new(move |wake| news.deliver(&wake))
+    /// The source of an engine's wake-ups: the one that other links have opened, or a new one that delivers here.
+    pub(crate) fn source<W: Wakes + 'static>(
+        &self,
+        engine: EngineKind,
+        epoch: Epoch,
+        open: impl FnOnce(WakeSink) -> Result<W>,
+    ) -> Result<Arc<dyn Wakes>> {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = source.as_ref().filter(|known| known.engine == (engine, epoch));
+        if let Some(wakes) = known.and_then(|known| known.wakes.upgrade()) {
+            return Ok(wakes);
+        }
+        // Only the topics: what the source delivers to must not keep the source.
+        let topics = Self { topics: Arc::clone(&self.topics), source: Arc::default() };
+        let wakes: Arc<dyn Wakes> = Arc::new(open(Arc::new(move |wake| topics.deliver(&wake)))?);
+        *source = Some(Source { engine: (engine, epoch), wakes: Arc::downgrade(&wakes) });
+        Ok(wakes)
     }
 
     /// Registers an interest; news from now on are not missed.

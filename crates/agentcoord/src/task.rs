@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::audit::Entry;
 use crate::client::{CoordinationClient, Holder, Pending, millis};
+use crate::lock::FileLock;
 use crate::wait::{SAFETY, Withdrawal};
 
 impl CoordinationClient {
@@ -138,6 +139,13 @@ impl Task {
     #[must_use]
     pub fn token(&self) -> Token {
         self.claim.token
+    }
+
+    /// The task for work under a lock: once the lock has ended, what this task does is refused as stale.
+    #[must_use]
+    pub fn under(mut self, lock: &FileLock) -> Self {
+        self.holder.connection = self.holder.connection.under(lock.token());
+        self
     }
 
     /// Which attempt this is, from 1.

@@ -1,10 +1,10 @@
 //! Waiting without polling: a request that queues has a ticket in the store; a wake-up, or the next due time, makes it
 //! confirm. Nothing a dropped future has left behind stays: it is withdrawn by its request number.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentcoord_core::ids::{RequestNo, Ticket, Token};
-use agentcoord_core::lock::{Acquire, AcquireLock, ConfirmLock, LockPath, ReleaseLock, WithdrawLock};
+use agentcoord_core::lock::{Acquire, AcquireLock, ConfirmLock, LockPath, ReleaseLock, WaitLock, WithdrawLock};
 use agentcoord_core::op::{Actor, Verb};
 use agentcoord_core::task::{
     Claim, ClaimTask, CompleteTask, ConfirmTask, FailTask, ReleaseTask, TaskChanged, WithdrawTask,
@@ -19,6 +19,15 @@ use crate::requests::Unresolved;
 /// The slow check behind every wake-up: the longest that a lost one can delay a waiter.
 pub(crate) const SAFETY: Duration = Duration::from_secs(5);
 
+/// Who may be in the way of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum InTheWay {
+    /// Who holds any of these paths.
+    Holders(Vec<LockPath>),
+    /// Who has this task, or none named: any task.
+    Workers(Option<String>),
+}
+
 /// A verb that may queue.
 pub(crate) trait Queues: Verb + Clone {
     /// What the wait comes to.
@@ -30,10 +39,7 @@ pub(crate) trait Queues: Verb + Clone {
     /// The ticket and the next due time, when the request waits.
     fn queued(outcome: &Self::Outcome) -> Option<(Ticket, Option<u64>)>;
     fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal;
-    /// The paths that are asked for.
-    fn paths(&self) -> &[LockPath] {
-        &[]
-    }
+    fn in_the_way(&self) -> InTheWay;
 }
 
 impl Queues for AcquireLock {
@@ -51,12 +57,16 @@ impl Queues for AcquireLock {
     fn queued(outcome: &Acquire) -> Option<(Ticket, Option<u64>)> {
         match outcome {
             Acquire::Queued { ticket, tick_in } => Some((ticket.clone(), *tick_in)),
-            Acquire::Granted(_) | Acquire::Contended { .. } | Acquire::Deadlock { .. } | Acquire::Lapsed { .. } => None,
+            Acquire::Granted(_)
+            | Acquire::Contended { .. }
+            | Acquire::Deadlock { .. }
+            | Acquire::Lapsed { .. }
+            | Acquire::Free => None,
         }
     }
 
-    fn paths(&self) -> &[LockPath] {
-        &self.paths
+    fn in_the_way(&self) -> InTheWay {
+        InTheWay::Holders(self.paths.clone())
     }
 
     fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
@@ -68,6 +78,31 @@ fn waits(claim: &Claim) -> Option<(Ticket, Option<u64>)> {
     match claim {
         Claim::Queued { ticket, tick_in } => Some((ticket.clone(), *tick_in)),
         Claim::Claimed(_) | Claim::Nothing { .. } | Claim::Lapsed { .. } => None,
+    }
+}
+
+impl Queues for WaitLock {
+    type Outcome = Acquire;
+    type Confirm = ConfirmLock;
+
+    fn confirm(ticket: Ticket) -> ConfirmLock {
+        ConfirmLock { ticket }
+    }
+
+    fn outcome(reply: Acquire) -> Acquire {
+        reply
+    }
+
+    fn queued(outcome: &Acquire) -> Option<(Ticket, Option<u64>)> {
+        AcquireLock::queued(outcome)
+    }
+
+    fn in_the_way(&self) -> InTheWay {
+        InTheWay::Holders(self.paths.clone())
+    }
+
+    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
+        Withdrawal::Lock(actor, WithdrawLock { request: request.number, confirm })
     }
 }
 
@@ -85,6 +120,10 @@ impl Queues for ClaimTask {
 
     fn queued(outcome: &Claim) -> Option<(Ticket, Option<u64>)> {
         waits(outcome)
+    }
+
+    fn in_the_way(&self) -> InTheWay {
+        InTheWay::Workers(self.id.clone())
     }
 
     fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
@@ -109,6 +148,10 @@ macro_rules! ends_and_claims {
 
             fn queued(outcome: &Claim) -> Option<(Ticket, Option<u64>)> {
                 waits(outcome)
+            }
+
+            fn in_the_way(&self) -> InTheWay {
+                InTheWay::Workers(None)
             }
 
             fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
@@ -201,23 +244,52 @@ impl Connection {
     /// Cancel-safe: dropped, it leaves the queue or gives the grant back.
     pub async fn acquire(&self, actor: &Actor, body: AcquireLock) -> Result<Acquire> {
         match self.queue(actor, body.clone()).await? {
-            // Nobody may be left to watch over the one who is in the way.
-            Acquire::Contended { .. } if self.evict_dead(&body.paths).await > 0 => self.queue(actor, body).await,
+            Acquire::Contended { .. } if self.share_keeping(&body).await > 0 => self.queue(actor, body).await,
             outcome => Ok(outcome),
         }
     }
 
-    /// One command's share of the keeper's work: ends the first few sessions that are in its way and whose process has
-    /// ended. How many it were. Long-lived processes leave that to the keeper.
-    async fn evict_dead(&self, paths: &[LockPath]) -> usize {
-        if self.host().style() == Style::LongRunning || paths.is_empty() {
-            return 0;
+    /// Waits until locks could be had, as long as `body.wait` allows, and takes nothing: [`Acquire::Free`].
+    ///
+    /// # Errors
+    /// As [`Connection::run`].
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: dropped, it leaves.
+    pub async fn wait_free(&self, actor: &Actor, body: WaitLock) -> Result<Acquire> {
+        let give_up = body.wait.map(|wait| Instant::now() + Duration::from_millis(wait));
+        let mut body = body;
+        loop {
+            let outcome = match self.queue(actor, body.clone()).await? {
+                Acquire::Contended { .. } if self.share_keeping(&body).await > 0 => {
+                    self.queue(actor, body.clone()).await?
+                }
+                outcome => outcome,
+            };
+            let left = give_up.map(|at| at.saturating_duration_since(Instant::now()));
+            match outcome {
+                // The answer came while this process was stopped: what it said may not be true any more.
+                Acquire::Lapsed { .. } if left.is_none_or(|left| !left.is_zero()) => {
+                    body.wait = left.map(crate::client::millis);
+                }
+                outcome => return Ok(outcome),
+            }
         }
-        match keeper::evict_dead_holders(self, paths).await {
+    }
+
+    /// One command's share of the keeper's work, because nobody else may be there to do it. Long-lived processes leave
+    /// that to the keeper. How many sessions it has ended.
+    async fn share_keeping<V: Queues>(&self, body: &V) -> usize {
+        if self.host().style() == Style::LongRunning { 0 } else { self.evict_dead(&body.in_the_way()).await }
+    }
+
+    /// Ends the first few sessions that are in the way and whose process has ended. How many it were.
+    async fn evict_dead(&self, in_the_way: &InTheWay) -> usize {
+        match keeper::evict_dead(self, in_the_way).await {
             Ok(evicted) => evicted,
             Err(error) => {
                 // Their time to live ends them too.
-                tracing::debug!(%error, "holders could not be looked at");
+                tracing::debug!(%error, "those in the way could not be looked at");
                 0
             }
         }
@@ -231,7 +303,12 @@ impl Connection {
     /// # Cancel safety
     /// Cancel-safe: dropped, it leaves the line or puts the task back.
     pub async fn claim(&self, actor: &Actor, body: ClaimTask) -> Result<Claim> {
-        self.queue(actor, body).await
+        match self.queue(actor, body.clone()).await {
+            Ok(Claim::Nothing { .. }) | Err(Error::Held { .. }) if self.share_keeping(&body).await > 0 => {
+                self.queue(actor, body).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Ends a task and claims the next one in the same step; waits for that as long as `end.next` allows.
@@ -253,7 +330,8 @@ impl Connection {
         let number = request.number;
         let ticket = Ticket::of(self.client(), number);
         let interest = self.news().listen(ticket.as_str());
-        let mut in_the_way = body.paths().to_vec();
+        let in_the_way = body.in_the_way();
+        let mut keeping = self.host().style() == Style::OneShot;
         let mut flight = InFlight { connection: self, actor, asked: Some((body.clone(), request)), confirm: None };
         let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
         loop {
@@ -272,13 +350,16 @@ impl Connection {
                 return Ok(reply);
             };
             let heard = !self.hear_tickets().await?;
-            // Once, and before the wait: it may make the wait short.
-            self.evict_dead(&std::mem::take(&mut in_the_way)).await;
+            // A command looks before it waits. Others do when no news came: the keeper may be stopped, or not there.
+            if keeping {
+                self.evict_dead(&in_the_way).await;
+            }
+            keeping = false;
             if heard {
                 let pause = tick_in.map_or(SAFETY, |ms| Duration::from_millis(ms.saturating_add(1)).min(SAFETY));
                 tokio::select! {
                     () = interest.changed() => {}
-                    () = tokio::time::sleep(pause) => {}
+                    () = tokio::time::sleep(pause) => keeping = matches!(in_the_way, InTheWay::Holders(_)),
                 }
             }
             let confirm = self.next_number().await;

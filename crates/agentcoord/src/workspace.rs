@@ -1,9 +1,13 @@
 //! Where a workspace is: its worktree root, its state directory, and the canonical form of paths in it.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use agentcoord_core::limits::PATHS;
 use agentcoord_core::lock::LockPath;
 use agentcoord_core::{Error, Result};
+use glob::{MatchOptions, Pattern};
+use walkdir::WalkDir;
 
 /// Name of the directory that holds the state, inside git's common directory or the user's state home.
 const STATE: &str = "agentcoord";
@@ -73,6 +77,77 @@ pub fn lock_path(root: &Path, cwd: &Path, named: &str) -> Result<LockPath> {
     // A directory with everything below it keeps its slash.
     let subtree = matches!(named.rsplit('/').next(), Some("" | "." | ".."));
     LockPath::parse(&if subtree { format!("{text}/") } else { text.to_owned() })
+}
+
+/// The canonical lock paths of what a user named, in order, each once; with `*`, `?` and `**` standing for the files that
+/// are there now.
+///
+/// `**` is any number of directories. Brackets and braces mean themselves, and so does a name that exists as it is
+/// written. A pattern that ends with `/` stands for directories with everything below them, any other one for files.
+/// Names that begin with a dot are found only where the pattern has the dot. Links to directories are not followed.
+///
+/// # Errors
+/// As [`lock_path`]; `Invalid` for a pattern that nothing matches, or that more files match than one request may name.
+pub fn lock_paths<S: AsRef<str>>(root: &Path, cwd: &Path, named: &[S]) -> Result<Vec<LockPath>> {
+    let mut paths = BTreeSet::new();
+    for word in named.iter().map(AsRef::as_ref) {
+        let is_pattern = word.contains(['*', '?']) && !word.starts_with('@') && !word.contains('\0');
+        if is_pattern && cwd.join(word).symlink_metadata().is_err() {
+            paths.extend(matches(root, cwd, word)?);
+        } else {
+            paths.insert(lock_path(root, cwd, word)?);
+        }
+    }
+    Ok(paths.into_iter().collect())
+}
+
+/// What a pattern stands for.
+fn matches(root: &Path, cwd: &Path, word: &str) -> Result<BTreeSet<LockPath>> {
+    let refuse = |allowed: String| Error::invalid("path", word, allowed);
+    let subtrees = word.ends_with('/');
+    let (fixed, rest): (Vec<&str>, Vec<&str>) = {
+        let parts: Vec<&str> = word.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let first = parts.iter().position(|part| part.contains(['*', '?'])).unwrap_or(parts.len());
+        (parts[..first].to_vec(), parts[first..].to_vec())
+    };
+    if rest.contains(&"..") {
+        return Err(refuse("`..` only before the first `*` or `?`".to_owned()));
+    }
+    let from = if word.starts_with('/') { Path::new("/") } else { cwd };
+    let base = from.join(fixed.join("/"));
+    let base = base.canonicalize().map_err(|e| refuse(format!("a pattern in a directory that is there ({e})")))?;
+    if !base.starts_with(root) {
+        return Err(refuse(format!("a path inside {}", root.display())));
+    }
+    let literal = |c: char| if matches!(c, '*' | '?') { c.to_string() } else { Pattern::escape(&c.to_string()) };
+    let pattern = Pattern::new(&rest.join("/").chars().map(literal).collect::<String>())
+        .map_err(|e| refuse(format!("`*` and `?` within a name, `**` for whole directories ({})", e.msg)))?;
+    let options =
+        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let hidden = rest.iter().any(|part| part.starts_with('.'));
+    let depth = if rest.contains(&"**") { usize::MAX } else { rest.len() };
+    let walk = WalkDir::new(&base).min_depth(1).max_depth(depth).sort_by_file_name().into_iter();
+    let mut found = BTreeSet::new();
+    for entry in walk.filter_entry(|e| hidden || e.depth() == 0 || !e.file_name().as_encoded_bytes().starts_with(b"."))
+    {
+        let entry = entry.map_err(|e| refuse(format!("a pattern over directories that can be read ({e})")))?;
+        let relative = entry.path().strip_prefix(&base).unwrap_or(entry.path());
+        if entry.file_type().is_dir() != subtrees || !pattern.matches_path_with(relative, options) {
+            continue;
+        }
+        let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let path = path.to_str().ok_or_else(|| Error::invalid("path", path.to_string_lossy(), "a path in UTF-8"))?;
+        found.insert(LockPath::parse(&if subtrees { format!("{path}/") } else { path.to_owned() })?);
+        if found.len() > PATHS {
+            return Err(refuse(format!(
+                "a pattern of at most {PATHS} files; or a directory with everything in it, as `src/`"
+            )));
+        }
+    }
+    if found.is_empty() {
+        return Err(refuse("a pattern that some file matches".to_owned()));
+    }
+    Ok(found)
 }
 
 /// The path with `.` and `..` taken out and the links of its parents resolved; the last part stays as it is, because a
@@ -153,5 +228,48 @@ mod tests {
         for named in ["../x", "/etc/passwd", "out/x", "", "a\0b", "."] {
             assert!(lock_path(&root, &root, named).is_err(), "{named:?}");
         }
+    }
+
+    fn lines(root: &Path, cwd: &Path, named: &[&str]) -> String {
+        lock_paths(root, cwd, named).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn patterns_stand_for_the_files_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for file in ["src/a.rs", "src/b.rs", "src/deep/c.rs", "src/.hidden.rs", ".git/d.rs", "pages/[id].tsx", "e.rs"] {
+            std::fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+            std::fs::write(root.join(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink(&root, root.join("src/circle")).unwrap();
+        std::os::unix::fs::symlink(root.join("src"), root.join("link")).unwrap();
+        assert_eq!(lines(&root, &root, &["src/*.rs"]), "src/a.rs src/b.rs");
+        assert_eq!(lines(&root, &root, &["./src/?.rs", "src/a.rs", "new.rs"]), "new.rs src/a.rs src/b.rs");
+        assert_eq!(lines(&root, &root, &["**/*.rs"]), "e.rs src/a.rs src/b.rs src/deep/c.rs");
+        assert_eq!(lines(&root, &root.join("src/deep"), &["../*.rs"]), "src/a.rs src/b.rs");
+        assert_eq!(lines(&root, &root, &["link/**/c.*"]), "src/deep/c.rs");
+        assert_eq!(lines(&root, &root, &["src/.*.rs"]), "src/.hidden.rs");
+        assert_eq!(lines(&root, &root, &["*/"]), "pages/ src/");
+        assert_eq!(lines(&root, &root, &["pages/[*].tsx", "pages/[new].tsx"]), "pages/[id].tsx pages/[new].tsx");
+        std::fs::write(root.join("src/*.rs"), "").unwrap();
+        assert_eq!(lines(&root, &root, &["src/*.rs"]), "src/*.rs", "it is there as it is written");
+    }
+
+    #[test]
+    fn patterns_that_cannot_be_locked_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("root")).unwrap();
+        let root = dir.path().join("root").canonicalize().unwrap();
+        std::fs::write(dir.path().join("outside"), "").unwrap();
+        for number in 0..=PATHS {
+            std::fs::write(root.join(format!("{number}.many")), "").unwrap();
+        }
+        for named in ["*.none", "gone/*", "../*", "/etc/*", "*/../*", "a**b", "*.many"] {
+            let refused = lock_paths(&root, &root, &[named]);
+            assert!(matches!(refused, Err(Error::Invalid { field: "path", .. })), "{named}: {refused:?}");
+        }
+        let Err(error) = lock_paths(&root, &root, &["*.many"]) else { panic!("too many") };
+        assert!(error.to_string().contains("at most 64 files"), "{error}");
     }
 }

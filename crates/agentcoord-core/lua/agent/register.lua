@@ -101,9 +101,8 @@ return step(function(op)
     table.sort(capabilities, before)
     put('session', op.session, {
         agent = key, name = record.name, kind = op.kind, host = op.host, ttl = op.ttl, due = now + op.ttl,
-        started_at = wall, parent = op.parent, process = op.process, working_on = op.working_on,
-        capabilities = #capabilities > 0 and capabilities or nil,
-        role = record.role,
+        client = op.kind == 'process' and CLIENT or nil, started_at = wall, parent = op.parent, process = op.process,
+        working_on = op.working_on, capabilities = #capabilities > 0 and capabilities or nil, role = record.role,
     })
     pulse(op.session, true)
     wake('keeper')

@@ -1,6 +1,6 @@
 -- lock/confirm: takes up the grant that a wake-up announced.
 -- op {ticket}
--- returns granted {..} | queued {ticket, tick_in?} | lapsed {ticket}
+-- returns granted {..} | free | queued {ticket, tick_in?} | lapsed {ticket}
 
 -- When a waiter should tick: its own deadline, or the earliest end of those who hold what it waits for.
 local function tick_of(waiter)
@@ -13,6 +13,10 @@ return step(function(op)
     local waiter = get('lock_ticket', op.ticket)
     if not waiter or waiter.session ~= actor.id then
         return {lapsed = {ticket = op.ticket}}
+    end
+    if waiter.look == 'free' then
+        delete('lock_ticket', op.ticket)
+        return 'free'
     end
     if not waiter.offered then
         return lock.queued(op.ticket, tick_of(waiter))

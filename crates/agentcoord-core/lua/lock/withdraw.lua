@@ -30,7 +30,7 @@ return step(function(op)
             lock.drop_grant(text(waiter.offered))
             paths = waiter.paths
         else
-            lock.free(waiter.paths)
+            lock.leave(waiter)
         end
     end
     return {paths = paths}

@@ -4,7 +4,7 @@ use crate::agent::{
     Beat, Deregister, Deregistered, EvictAgent, Evicted, Heartbeat, Register, Registered, SessionKind, Tick, Ticked,
     UpdateAgent,
 };
-use crate::engine::KEEPER;
+use crate::engine::{KEEPER, end_of};
 use crate::error::{Noun, Policy, Refusal};
 use crate::ids::Id;
 use crate::limits;
@@ -49,6 +49,7 @@ pub(super) fn register<R: Rows>(step: &mut Step<'_, R>, body: Register) -> Ruled
     let session = SessionRecord {
         agent: key.clone(),
         name: agent.name.clone(),
+        client: (body.kind == SessionKind::Process).then(|| step.call.client.clone()),
         kind: body.kind,
         host: body.host,
         ttl: body.ttl,
@@ -273,6 +274,9 @@ fn finish<R: Rows>(
     session.reason = Some(reason.to_owned());
     session.settling = Some(true);
     step.put(key, &session)?;
+    if let Some(client) = &session.client {
+        step.wake(end_of(key, client));
+    }
     Ok(session)
 }
 

@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::time::Reading;
 use crate::{agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, task as t};
 
+pub(crate) use lock::overlapping;
 use rows::Rows;
 pub use step::Stepped;
 use step::{Ruled, Step, Stop};
@@ -45,6 +46,7 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         a::EvictAgent => agent::evict,
         a::Tick => agent::tick,
         l::AcquireLock => lock::acquire,
+        l::WaitLock => lock::wait,
         l::ConfirmLock => lock::confirm,
         l::RenewLock => lock::renew,
         l::ReleaseLock => lock::release,
@@ -89,6 +91,7 @@ fn step<V: Verb, R: Rows>(
             return Ok(Stepped { answer, wakes: Vec::new() });
         }
         reap(&mut step, limits::REAP_PER_STEP)?;
+        lock::check_fence(&mut step)?;
         let body: V = decode(&call.body, V::NAME)?;
         let reply = rule(&mut step, body)?;
         lock::hand_over(&mut step)?;

@@ -14,8 +14,9 @@ use crate::ids::{Id, IdPrefix};
 use crate::limits;
 use crate::lock::LockPath;
 use crate::op::Op;
-use crate::record::{AgentRecord, LockRecord, LockTicketRecord, PulseRecord, SessionRecord, State};
+use crate::record::{AgentRecord, LockRecord, LockTicketRecord, PulseRecord, SessionRecord, State, TaskRecord};
 use crate::table::{Range, Table, index};
+use crate::task::TaskStatus;
 
 /// What the sessions of an agent hold and wait for.
 #[derive(Clone, Debug, Default)]
@@ -113,17 +114,36 @@ impl Store {
         self.bound(ids).await
     }
 
-    /// The live sessions among those that hold any of some paths, oldest grant first, that are bound to a process.
+    /// The live sessions among those that hold something in the way at any of some paths, and are bound to a process.
     pub async fn bound_holders(&self, paths: &[LockPath]) -> Result<Vec<(Id, SessionRecord)>> {
         let mut ids = Vec::new();
         for path in paths {
-            for holder in self.locks().at(path).await?.holders {
+            let around = self.locks().around(path).await?;
+            for holder in around.into_iter().flat_map(|(_, state)| state.holders) {
                 if !ids.contains(&holder.session.to_string()) {
                     ids.push(holder.session.to_string());
                 }
             }
         }
         self.bound(ids).await
+    }
+
+    /// The live sessions among those that hold a task, or some of the claimed tasks, and are bound to a process.
+    pub async fn bound_workers(&self, task: Option<&IdPrefix>) -> Result<Vec<(Id, SessionRecord)>> {
+        let tasks = match task {
+            Some(typed) => vec![self.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id).await?.1],
+            None => {
+                let mut keys = Vec::new();
+                for status in [TaskStatus::Claimed, TaskStatus::InProgress] {
+                    let claimed = Range::under(&["status", status.word()]);
+                    let entries = self.engine.scan(&claimed, limits::WORK_PER_STEP).await?;
+                    keys.extend(entries.iter().map(|e| e.key().to_owned()));
+                }
+                self.get_all::<TaskRecord>(&keys).await?.into_iter().flatten().collect()
+            }
+        };
+        let sessions: BTreeSet<String> = tasks.into_iter().filter_map(|t| Some(t.session?.to_string())).collect();
+        self.bound(sessions.into_iter().collect()).await
     }
 
     async fn bound(&self, ids: Vec<String>) -> Result<Vec<(Id, SessionRecord)>> {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ids::{Id, Ticket, Token};
 use crate::lock::{
     Acquire, AcquireLock, ConfirmLock, FileLocks, Grant, Lock, LockPath, PathState, ReleaseLock, Released, RenewLock,
-    RevokeLock, Revoked, Verified, Waiter, WithdrawLock,
+    RevokeLock, Revoked, Verified, WaitLock, Waiter, WithdrawLock,
 };
 use crate::op::Op;
 use crate::record::{LockRecord, LockTicketRecord, PulseRecord, SessionRecord, State};
@@ -43,20 +43,17 @@ fn waiter(ticket: &str, record: LockTicketRecord) -> Waiter {
         name: record.name,
         intent: record.intent,
         since: record.since,
+        takes: record.look.is_none(),
     }
 }
 
 impl Store {
     /// Holders and waiters of the paths that these entries name, in order of the path.
     async fn paths(&self, entries: &[Entry]) -> Result<Vec<(LockPath, PathState)>> {
-        let keys = |kind: &str| -> Vec<String> {
-            entries
-                .iter()
-                .filter(|e| e.parts().get(2).is_some_and(|k| k.starts_with(kind)))
-                .map(|e| e.key().to_owned())
-                .collect()
-        };
-        let (tokens, tickets) = (keys("h"), keys("w"));
+        let holds = |entry: &&Entry| entry.parts().get(2).is_some_and(|kind| kind.starts_with('h'));
+        let (holders, waiting): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(holds);
+        let keys = |entries: Vec<&Entry>| entries.into_iter().map(|e| e.key().to_owned()).collect::<Vec<_>>();
+        let (tokens, tickets) = (keys(holders), keys(waiting));
         let (_, clock) = self.now().await?;
         let locks: BTreeMap<_, _> = tokens.iter().zip(self.get_all::<LockRecord>(&tokens).await?).collect();
         let waiters: BTreeMap<_, _> = tickets.iter().zip(self.get_all::<LockTicketRecord>(&tickets).await?).collect();
@@ -74,7 +71,7 @@ impl Store {
             }
         }
         for (_, state) in &mut paths {
-            // The index has the exclusive waiters first.
+            // The index has them by what they want.
             state.waiters.sort_by_key(|w| {
                 waiters.get(&w.ticket.to_string()).and_then(|record| record.as_ref()).map(|record| record.seq)
             });
@@ -87,6 +84,10 @@ impl Store {
 #[async_trait]
 impl FileLocks for Store {
     async fn acquire(&self, op: Op<AcquireLock>) -> Result<Acquire> {
+        self.run(&op).await
+    }
+
+    async fn wait(&self, op: Op<WaitLock>) -> Result<Acquire> {
         self.run(&op).await
     }
 
@@ -120,6 +121,14 @@ impl FileLocks for Store {
         Ok(self.paths(&entries).await?.pop().map(|(_, state)| state).unwrap_or_default())
     }
 
+    async fn around(&self, path: &LockPath) -> Result<Vec<(LockPath, PathState)>> {
+        let mut entries = Vec::new();
+        for range in crate::machine::overlapping(path) {
+            entries.extend(self.scan_all(range).await?);
+        }
+        self.paths(&entries).await
+    }
+
     async fn of_session(&self, session: &Id) -> Result<Vec<Lock>> {
         let entries = self.scan_all(index::owned_in(session.as_str(), Table::Lock)).await?;
         let keys: Vec<String> = entries.iter().map(|e| e.key().to_owned()).collect();
@@ -128,9 +137,14 @@ impl FileLocks for Store {
     }
 
     async fn verify(&self, path: &LockPath, token: Token) -> Result<Verified> {
-        let State { clock, spared, .. } = self.state().await?;
+        let State { clock, spared, counts, .. } = self.state().await?;
+        let covering = if counts.subtrees > 0 { path.covering() } else { vec![path.clone()] };
+        let mut entries = Vec::new();
+        for covering in covering {
+            entries.extend(self.scan_all(index::at_path(covering.as_str())).await?);
+        }
         let mut live = Vec::new();
-        for holder in self.at(path).await?.holders {
+        for holder in self.paths(&entries).await?.into_iter().flat_map(|(_, state)| state.holders) {
             let session = self.get::<SessionRecord>(holder.session.as_str()).await?;
             let pulse = self.get::<PulseRecord>(holder.session.as_str()).await?;
             let alive = session

@@ -90,7 +90,7 @@ impl Agent {
 
     pub(crate) fn call<V: Verb>(&self, actor: Actor, body: V) -> Call {
         let request = RequestNo(self.requests.fetch_add(1, Ordering::Relaxed) + 1);
-        Call::encode(&Op { epoch: EPOCH, client: self.client.clone(), request, actor, body }).unwrap()
+        Call::encode(&Op { epoch: EPOCH, client: self.client.clone(), request, actor, fence: None, body }).unwrap()
     }
 
     pub(crate) fn session(&self) -> Actor {

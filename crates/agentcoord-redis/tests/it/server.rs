@@ -167,7 +167,7 @@ impl Desk {
     pub(crate) fn call<V: Verb>(&self, actor: &Actor, body: V) -> Call {
         let request = RequestNo(self.next.fetch_add(1, Ordering::SeqCst));
         let (client, actor) = (self.client.clone(), actor.clone());
-        Call::encode(&Op { epoch: self.admission.epoch, client, request, actor, body }).unwrap()
+        Call::encode(&Op { epoch: self.admission.epoch, client, request, actor, fence: None, body }).unwrap()
     }
 
     pub(crate) async fn send<V: Verb>(&self, actor: &Actor, body: V) -> Result<V::Reply> {

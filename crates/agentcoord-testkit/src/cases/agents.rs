@@ -370,6 +370,22 @@ pub async fn evicting_a_session_leaves_its_agents_others(scene: Scene) {
     ada.beat().await;
 }
 
+/// A process hears of its session's end at once, whoever ended it; nobody listens for a shell agent.
+pub async fn the_end_of_a_session_is_told_to_its_client(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    let shell = Register { kind: SessionKind::Shell, ..registration("eve") };
+    let eve = scene.agent_as(shell).await;
+    let topic = |player: &crate::actor::Player| format!("{}-{}", player.client(), player.session());
+    let (system, before) = (scene.system().await, scene.csn().await);
+    system.ask(evicting(ada.session())).await.expect("the system may");
+    system.ask(evicting(eve.session())).await.expect("the system may");
+    assert_eq!(scene.wakes(before).await, [topic(&ada)]);
+    let before = scene.csn().await;
+    scene.pass(limits::SESSION_TTL).await;
+    scene.settle().await;
+    assert_eq!(scene.wakes(before).await, [topic(&bob)]);
+}
+
 /// An agent evicts nobody, not even itself.
 pub async fn agents_never_evict(scene: Scene) {
     let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);

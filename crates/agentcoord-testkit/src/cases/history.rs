@@ -3,9 +3,9 @@
 use agentcoord_core::Error;
 use agentcoord_core::approval::RequestApproval;
 use agentcoord_core::audit::AppendAudit;
-use agentcoord_core::board::{OpenThread, PostMessage, ResolveThread, ThreadFilter, ThreadStatus};
+use agentcoord_core::board::{OpenThread, PostMessage, ThreadFilter, ThreadStatus, UpdateThread};
 use agentcoord_core::history::{PruneHistory, Pruned};
-use agentcoord_core::ids::{Id, IdPrefix};
+use agentcoord_core::ids::IdPrefix;
 use agentcoord_core::limits;
 use agentcoord_core::op::Blob;
 use agentcoord_core::record::SetbackRecord;
@@ -69,7 +69,7 @@ pub async fn final_records_are_forgotten_with_all_that_is_theirs(scene: Scene) {
     let opened = OpenThread::new("how?", Some("like this".to_owned()));
     let message = opened.message.clone().expect("a first message");
     let thread = ada.ask(opened).await.expect("accepted").thread;
-    let resolve = ResolveThread { thread: thread.clone(), status: ThreadStatus::Resolved };
+    let resolve = UpdateThread::to(&thread, ThreadStatus::Resolved);
     ada.ask(resolve).await.expect("accepted");
     let mut asked = RequestApproval::new("deploy", "2.0");
     asked.payload = Some("{}".to_owned());
@@ -146,7 +146,7 @@ pub async fn of_too_many_records_the_oldest_are_forgotten(scene: Scene) {
         completed(&ada, &[format!("task {number}")]).await;
         scene.pass(1).await;
         let thread = ada.ask(OpenThread::new(format!("thread {number}"), None)).await.expect("accepted").thread;
-        ada.ask(ResolveThread { thread, status: ThreadStatus::Resolved }).await.expect("accepted");
+        ada.ask(UpdateThread::to(thread, ThreadStatus::Resolved)).await.expect("accepted");
     }
     let pruned = prune(&system, PruneHistory { keep: 2, ..PruneHistory::default() }).await;
     assert_eq!((pruned.tasks, pruned.threads), (3, 3));
@@ -207,10 +207,10 @@ pub async fn a_long_thread_is_forgotten_message_by_message(scene: Scene) {
     let (ada, system) = (scene.agent("ada").await, scene.system().await);
     let thread = ada.ask(OpenThread::new("long", None)).await.expect("accepted").thread;
     for number in 0..100 {
-        let body = PostMessage { thread: thread.clone(), message: Id::random(), text: format!("{number}") };
+        let body = PostMessage::new(&thread, format!("{number}"));
         ada.ask(body).await.expect("accepted");
     }
-    ada.ask(ResolveThread { thread: thread.clone(), status: ThreadStatus::Resolved }).await.expect("accepted");
+    ada.ask(UpdateThread::to(&thread, ThreadStatus::Resolved)).await.expect("accepted");
     let first = system.ask(ALL).await.expect("accepted");
     assert_eq!(first, Pruned { more: true, ..Pruned::default() });
     let found = scene.store().board().find(&id(&thread)).await.expect("there");

@@ -136,7 +136,7 @@ impl Teach for Acquire {
                 None
             }
             Self::Queued { ticket, .. } => Some(ticket),
-            Self::Contended { .. } | Self::Deadlock { .. } | Self::Lapsed { .. } => None,
+            Self::Contended { .. } | Self::Deadlock { .. } | Self::Lapsed { .. } | Self::Free => None,
         };
         known.lock_requests.push(Asking {
             client: call.client.clone(),
@@ -213,16 +213,4 @@ impl Teach for Sealed {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(
-    Beat,
-    Deregistered,
-    Evicted,
-    Ticked,
-    Grant,
-    Released,
-    Revoked,
-    Withdrawn,
-    Consumed,
-    InboxRead,
-    Pruned
-);
+teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, Withdrawn, Consumed, InboxRead, Pruned);

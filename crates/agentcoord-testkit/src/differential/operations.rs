@@ -12,7 +12,7 @@ use agentcoord_core::board::{OpenThread, PostMessage, ReadInbox, ThreadPriority,
 use agentcoord_core::ids::{Epoch, Id, RequestNo, Ticket, Token};
 use agentcoord_core::limits::REPLAY_WINDOW;
 use agentcoord_core::lock::{
-    AcquireLock, ConfirmLock, LockMode, LockPath, ReleaseLock, RenewLock, RevokeLock, WithdrawLock,
+    AcquireLock, ConfirmLock, LockMode, LockPath, ReleaseLock, RenewLock, RevokeLock, WaitLock, WithdrawLock,
 };
 use agentcoord_core::op::{Actor, Answer, Call, Op, Verb, decode};
 
@@ -174,7 +174,8 @@ impl Generator {
         actor: Actor,
         body: V,
     ) -> Asked {
-        let op = Op { epoch: self.epoch, client, request, actor, body };
+        let fence = self.random.one_in(25).then(|| self.token().0);
+        let op = Op { epoch: self.epoch, client, request, actor, fence, body };
         let mut call = Call::encode(&op).expect("the generator makes requests that pass the client's checks");
         call.again = self.random.one_in(20);
         Asked { call, words: words::<V>, read: read::<V>, learn: learn::<V::Reply> }
@@ -339,6 +340,9 @@ impl Generator {
                 let (ttl, wait) = (1 + self.random.number() % 5_000, self.random.number() % 8_000);
                 body.ttl = self.maybe(3, ttl);
                 body.wait = if self.random.one_in(4) { Some(0) } else { self.maybe(3, wait) };
+                if self.random.one_in(5) {
+                    return self.ask(actor, WaitLock::from(body));
+                }
                 self.ask(actor, body)
             }
             13..19 => match self.known.lock_requests.pick(&mut self.random) {

@@ -164,7 +164,7 @@ async fn step_through_another_connection_is_heard_on_files() {
         let body = AppendAudit { entry: "{}".to_owned() };
         let (client, request) = (stranger.clone(), RequestNo(number));
         let epoch = store.engine().epoch();
-        store.run(&Op { epoch, client, request, actor: Actor::System, body }).await.unwrap();
+        store.run(&Op { epoch, client, request, actor: Actor::System, fence: None, body }).await.unwrap();
         let Live::Event(event) = next(&mut stream).await else { panic!("no event") };
         assert_eq!((event.client, event.request), (stranger.clone(), RequestNo(number)));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentcoord::core::lock::{AcquireLock, LockMode, LockPath};
+use agentcoord::core::lock::{AcquireLock, LockMode};
 use serde::Serialize;
 
 use super::view::{GrantView, granted};
@@ -15,7 +15,7 @@ use crate::output::{Page, Render};
 /// What to take, and how long to wait for it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Paths in the worktree (`src/` with everything below it), or @names
+    /// Paths in the worktree (`src/` with everything below it, '*.rs' as the files that are there), or @names
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
     /// Queue for so long; 0 refuses at once
@@ -56,7 +56,7 @@ impl Render for View {
 /// `LOCK_HELD` with who is in the way; `INVALID` for what is no path.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     // Bad paths are refused before anybody is registered.
-    let paths = args.paths.iter().map(|path| context.lock_path(path)).collect::<Result<Vec<LockPath>, _>>()?;
+    let paths = context.lock_paths(&args.paths)?;
     let mut body = AcquireLock::new(paths);
     body.intent = args.intent;
     if args.shared {

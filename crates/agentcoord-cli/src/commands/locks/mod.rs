@@ -9,6 +9,7 @@ mod run;
 mod show;
 mod verify;
 mod view;
+mod wait;
 
 super::noun! {
     /// What to do with locks.
@@ -25,6 +26,8 @@ super::noun! {
         Revoke(revoke),
         /// Run a command while holding files
         Run(run),
+        /// Wait until files are free, without taking them
+        Wait(wait),
         /// Is this token still the one that protects the file? Exit 9: no
         Verify(verify),
         /// Who holds and waits for one file

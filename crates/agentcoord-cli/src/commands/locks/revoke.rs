@@ -1,8 +1,6 @@
 //! `locks revoke`: a person takes a file from whoever holds it.
 
-use agentcoord::audit::Entry;
-use agentcoord::core::lock::{RevokeLock, RevokedGrant};
-use agentcoord::core::op::Actor;
+use agentcoord::core::lock::RevokedGrant;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -73,7 +71,6 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     fence::people_only("locks revoke")?;
     let path = context.lock_path(&args.path)?;
     let by = human(args.by.as_deref());
-    let audit = Entry::new(format!("human:{by}"), "revocation", format!("lock on {path}"), &args.reason).encode()?;
-    let revoked = context.connection().await?.run(&Actor::Human(by), RevokeLock { path, audit }).await?;
+    let revoked = context.connection().await?.revoke_lock(&by, &path, &args.reason).await?;
     Ok(View { revoked: revoked.grants.into_iter().map(Item::from).collect() })
 }

@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use agentcoord::core::ids::Token;
-use agentcoord::core::lock::{AcquireLock, LockMode, LockPath, ReleaseLock};
+use agentcoord::core::lock::{AcquireLock, LockMode, ReleaseLock};
 use agentcoord::core::op::Actor;
 use agentcoord::{CoordinationClient, Error};
 
 use super::view::granted;
 use crate::commands::run::View;
-use crate::context::Context;
+use crate::context::{Context, FENCE, FENCE_NAMESPACE};
 use crate::duration;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -23,7 +23,7 @@ use crate::process::{self, Signals};
 /// What to hold, and what to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Paths in the worktree (`src/` with everything below it), or @names
+    /// Paths in the worktree (`src/` with everything below it, '*.rs' as the files that are there), or @names
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
     /// Queue for so long; nothing: as long as it takes
@@ -48,7 +48,7 @@ pub(crate) struct Args {
 /// # Errors
 /// `LOCK_HELD` when the files were not free in time; the command is not started then.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
-    let paths = args.paths.iter().map(|path| context.lock_path(path)).collect::<Result<Vec<LockPath>, _>>()?;
+    let paths = context.lock_paths(&args.paths)?;
     let mut body = AcquireLock::new(paths);
     body.intent = args.intent.clone();
     if args.shared {
@@ -87,7 +87,8 @@ async fn hold(
         _ => error,
     })?;
     let mut command = process::command(&args.command);
-    command.current_dir(&context.settings().cwd).env("AGENTCOORD_FENCE", grant.token.to_string());
+    command.current_dir(&context.settings().cwd);
+    command.env(FENCE, grant.token.to_string()).env(FENCE_NAMESPACE, connection.namespace());
     let exit = process::supervise(command, &mut signals).await;
     let body = ReleaseLock { token: Token(grant.token), paths: Vec::new() };
     match connection.run(&actor, body).await {

@@ -1,4 +1,4 @@
-//! `locks show`: one path.
+//! `locks show`: what is in the way at one path.
 
 use agentcoord::core::store::Backend;
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     path: String,
 }
 
-/// What stands at the path.
+/// What stands at the path, at the subtrees above it, and for a subtree inside it.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
     path: String,
@@ -66,7 +66,8 @@ impl Render for View {
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     let path = context.lock_path(&args.path)?;
     let store = context.store().await?;
-    let state = store.locks().at(&path).await?;
+    let around = store.locks().around(&path).await?;
     let roles = roles(store.agents().list(false).await?);
-    Ok(View { path: path.to_string(), items: LockView::of(&path, state, &roles) })
+    let items = around.into_iter().flat_map(|(path, state)| LockView::of(&path, state, &roles)).collect();
+    Ok(View { path: path.to_string(), items })
 }

@@ -54,6 +54,8 @@ pub(super) struct LockView {
 /// One who waits.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct WaiterView {
+    /// False when it only waits until the path is free.
+    pub(super) takes: bool,
     pub(super) agent: Who,
     pub(super) intent: Option<String>,
     pub(super) since: Stamp,
@@ -62,7 +64,7 @@ pub(super) struct WaiterView {
 impl WaiterView {
     fn new(waiter: Waiter, roles: &Roles) -> Self {
         let agent = Who::new(waiter.agent, waiter.name, roles);
-        Self { agent, intent: waiter.intent, since: Stamp(waiter.since) }
+        Self { takes: waiter.takes, agent, intent: waiter.intent, since: Stamp(waiter.since) }
     }
 }
 
@@ -152,11 +154,11 @@ pub(super) async fn granted(context: &Context, outcome: Acquire, paths: &[String
             Err(contended(&conflicts, paths, &roles(agents)))
         }
         Acquire::Deadlock { cycle } => Err(deadlock(&cycle, paths)),
-        Acquire::Queued { .. } | Acquire::Lapsed { .. } => {
+        Acquire::Queued { .. } | Acquire::Lapsed { .. } | Acquire::Free => {
             let message = format!("{} could not be had within the time to wait", paths.join(", "));
             let error = CliError::new(Exit::Held, "LOCK_HELD", message).retryable();
             let details = json!({"conflicts": [], "paths": paths});
-            Err(error.details(details).next("who has it", show(paths)).next("wait longer", wait(paths)))
+            Err(error.details(details).next("who has it", show(paths)).next("wait longer", queue(paths)))
         }
     }
 }
@@ -189,6 +191,7 @@ fn contended(conflicts: &[Conflict], paths: &[String], roles: &Roles) -> CliErro
         .retryable()
         .details(json!({"conflicts": details}))
         .next("wait for it", wait(paths))
+        .next("queue for it", queue(paths))
         .next("who has it", show(paths))
 }
 
@@ -208,6 +211,10 @@ fn words(paths: &[String]) -> String {
 }
 
 fn wait(paths: &[String]) -> String {
+    format!("agentcoord locks wait {} --timeout 10m", words(paths))
+}
+
+fn queue(paths: &[String]) -> String {
     format!("agentcoord locks acquire {} --wait 10m", words(paths))
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::error::Policy;
 use crate::ids::Id;
 use crate::limits;
-use crate::lock::{LockMode, LockPath, Waits};
+use crate::lock::{LockMode, LockPath, ONLOOKING, Waits};
 use crate::machine::lock::overlap::{Request, Walk, holders, holds_against, waiters};
 use crate::machine::rows::Rows;
 use crate::machine::step::{Ruled, Step};
@@ -92,7 +92,7 @@ fn is_waited_for<R: Rows>(step: &mut Step<'_, R>, request: &Request<'_>) -> Rule
     let held = step.scan(&Range::under(&["lane", request.session.as_str(), request.lane]), HELD)?;
     for entry in &held {
         let path = LockPath::parse(entry.parts()[3])?;
-        let mut walk = Walk::new(step, &["path"], &[path], waiters(LockMode::Exclusive), NEVER);
+        let mut walk = Walk::new(step, &["path"], &[path], &[ONLOOKING, "w", "ws"], NEVER);
         while let Some(met) = walk.next(step)? {
             let waiter = step.get::<LockTicketRecord>(&met.key)?;
             if waiter.is_some_and(|w| !request.is_of(&w.session, &w.lane)) {
@@ -189,7 +189,7 @@ impl Search<'_> {
             for entry in step.scan(&index::owned_in(id.as_str(), Table::LockTicket), self.left)? {
                 self.spend()?;
                 let waiter = step.get::<LockTicketRecord>(entry.key())?;
-                tickets.extend(waiter.filter(|w| w.lane == lane && w.offered.is_none()));
+                tickets.extend(waiter.filter(|w| w.lane == lane && w.waits()));
             }
         }
         Ok(tickets)

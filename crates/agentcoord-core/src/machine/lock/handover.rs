@@ -6,7 +6,7 @@
 
 use crate::ids::{Ticket, Token};
 use crate::limits;
-use crate::lock::LockPath;
+use crate::lock::{LockPath, Look, ONLOOKING};
 use crate::machine::lock::overlap::{Obstacle, Request, Spot, everybody, obstacles};
 use crate::machine::rows::Rows;
 use crate::machine::step::{Ruled, Step};
@@ -94,19 +94,30 @@ fn pass_on<R: Rows>(step: &mut Step<'_, R>, path: &LockPath, from: Vec<u8>) -> R
     Ok(None)
 }
 
-/// Looks at those who may come first at one path: the oldest exclusive waiter, and the shared ones before it.
+/// Looks at those who may come first at one path: those who take nothing, the oldest exclusive waiter, and the shared
+/// ones before it.
 fn heads<R: Rows>(step: &mut Step<'_, R>, path: &str, from: &[u8]) -> Ruled<Option<Vec<u8>>> {
+    let onlookers = Range::under(&["path", path, ONLOOKING]);
+    let taking = onlookers.to.clone();
+    let reached = look_at_all(step, Range { from: onlookers.from.max(from.to_vec()), to: onlookers.to })?;
+    if reached.is_some() {
+        return Ok(reached);
+    }
     let first = step.scan(&Range::under(&["path", path, "w"]), 1)?.pop();
     let mut before = pad(crate::record::NEVER);
     if let Some(first) = first {
         if step.turns == 0 {
-            return Ok(Some(from.to_vec().max(Range::under(&["path", path]).from)));
+            return Ok(Some(from.to_vec().max(taking)));
         }
         before = first.parts()[3].to_owned();
         look_at(step, first.key(), true)?;
     }
     let start = Range::under(&["path", path, "ws"]).from;
-    let mut range = Range { from: start.max(from.to_vec()), to: Entry::of(&["path", path, "ws", &before]).0 };
+    look_at_all(step, Range { from: start.max(from.to_vec()), to: Entry::of(&["path", path, "ws", &before]).0 })
+}
+
+/// Looks at the waiters of a range in order. Returns where it stopped when the step has done enough.
+fn look_at_all<R: Rows>(step: &mut Step<'_, R>, mut range: Range) -> Ruled<Option<Vec<u8>>> {
     while range.from < range.to
         && let Some(entry) = step.scan(&range, 1)?.pop()
     {
@@ -125,7 +136,7 @@ fn heads<R: Rows>(step: &mut Step<'_, R>, path: &str, from: &[u8]) -> Ruled<Opti
 /// the way, since it waits for them.
 fn look_at<R: Rows>(step: &mut Step<'_, R>, key: &str, chase: bool) -> Ruled<()> {
     step.turns = step.turns.saturating_sub(1);
-    let Some(waiter) = step.get::<LockTicketRecord>(key)?.filter(|w| w.offered.is_none()) else { return Ok(()) };
+    let Some(waiter) = step.get::<LockTicketRecord>(key)?.filter(LockTicketRecord::waits) else { return Ok(()) };
     let live = match step.get::<SessionRecord>(waiter.session.as_str())? {
         Some(session) => step.is_live(&waiter.session, &session)?,
         None => false,
@@ -138,6 +149,9 @@ fn look_at<R: Rows>(step: &mut Step<'_, R>, key: &str, chase: bool) -> Ruled<()>
     let most = if chase { OBSTACLES } else { 1 };
     let (in_the_way, all) = obstacles(step, &Request::of(&waiter), everybody(waiter.mode), most)?;
     if in_the_way.is_empty() && all {
+        if waiter.look.is_some() {
+            return tell(step, key, waiter);
+        }
         let (session, lane) = (waiter.session.clone(), waiter.lane.clone());
         offer(step, key, waiter)?;
         return look_at_lane(step, &session, &lane);
@@ -160,11 +174,19 @@ pub(super) fn look_at_lane<R: Rows>(step: &mut Step<'_, R>, session: &crate::ids
     let tickets = step.scan(&index::owned_in(session.as_str(), Table::LockTicket), limits::WORK_PER_STEP)?;
     for entry in tickets {
         let waits = step.get::<LockTicketRecord>(entry.key())?;
-        if waits.is_some_and(|w| w.lane == lane && w.offered.is_none()) {
+        if waits.is_some_and(|w| w.lane == lane && w.waits()) {
             look_at(step, entry.key(), false)?;
         }
     }
     Ok(())
+}
+
+/// Tells one who takes nothing that its paths are free.
+fn tell<R: Rows>(step: &mut Step<'_, R>, key: &str, mut waiter: LockTicketRecord) -> Ruled<()> {
+    waiter.look = Some(Look::Free);
+    waiter.deadline = Some(step.now + limits::OFFER);
+    step.wake(key);
+    step.put(key, &waiter)
 }
 
 fn offer<R: Rows>(step: &mut Step<'_, R>, key: &str, mut waiter: LockTicketRecord) -> Ruled<()> {

@@ -11,8 +11,8 @@ use crate::error::{Noun, Policy, Refusal};
 use crate::ids::{Id, RequestNo, Ticket, Token};
 use crate::limits;
 use crate::lock::{
-    Acquire, AcquireLock, ConfirmLock, Conflict, Grant, LockMode, ReleaseLock, Released, RenewLock, RevokeLock,
-    Revoked, WithdrawLock,
+    Acquire, AcquireLock, ConfirmLock, Conflict, Grant, LockMode, LockPath, Look, ReleaseLock, Released, RenewLock,
+    RevokeLock, Revoked, WaitLock, WithdrawLock,
 };
 use crate::machine::audit;
 use crate::machine::rows::Rows;
@@ -58,17 +58,19 @@ pub(super) fn acquire<R: Rows>(step: &mut Step<'_, R>, body: AcquireLock) -> Rul
         }
         return grant(step, acting, body);
     }
-    if body.wait == Some(0) {
-        let conflicts = in_the_way.into_iter().map(|obstacle| conflict(step, obstacle)).collect();
-        return Ok(Acquire::Contended { conflicts });
+    queue(step, acting, body, None, holds, in_the_way)
+}
+
+pub(super) fn wait<R: Rows>(step: &mut Step<'_, R>, body: WaitLock) -> Ruled<Acquire> {
+    let acting = step.acting()?;
+    let (session, lane) = (&acting.id, body.lane.as_str());
+    let request = Request { session, lane, mode: body.mode, paths: &body.paths, seq: NEVER };
+    let (in_the_way, all) = obstacles(step, &request, everybody(body.mode), CONFLICTS)?;
+    if in_the_way.is_empty() {
+        return if all { Ok(Acquire::Free) } else { Err(Policy::TooComplex.into()) };
     }
-    let mut tick_at = None;
-    for obstacle in &in_the_way {
-        if let Obstacle::Holder(_, lock) = obstacle {
-            sooner(&mut tick_at, blocking_until(step, lock)?);
-        }
-    }
-    queue(step, acting, body, holds, tick_at)
+    let holds = !lane_kinds(step, session, lane)?.is_empty();
+    queue(step, acting, body.into(), Some(Look::Waiting), holds, in_the_way)
 }
 
 /// The newest confirmed grant of the lane with exactly these paths in this mode.
@@ -105,13 +107,25 @@ fn grant<R: Rows>(step: &mut Step<'_, R>, acting: Acting, body: AcquireLock) -> 
     Ok(Acquire::Granted(granted(step, &lock, false)))
 }
 
+/// Queues a request behind those in its way, or says who they are when it does not want to wait.
 fn queue<R: Rows>(
     step: &mut Step<'_, R>,
     acting: Acting,
     body: AcquireLock,
+    look: Option<Look>,
     holds: bool,
-    mut tick_at: Option<LeaseMs>,
+    in_the_way: Vec<Obstacle>,
 ) -> Ruled<Acquire> {
+    if body.wait == Some(0) {
+        let conflicts = in_the_way.into_iter().map(|obstacle| conflict(step, obstacle)).collect();
+        return Ok(Acquire::Contended { conflicts });
+    }
+    let mut tick_at = None;
+    for obstacle in &in_the_way {
+        if let Obstacle::Holder(_, lock) = obstacle {
+            sooner(&mut tick_at, blocking_until(step, lock)?);
+        }
+    }
     let ticket = Ticket::of(&step.call.client, step.call.request);
     let waiter = LockTicketRecord {
         seq: step.next_seq(),
@@ -126,6 +140,7 @@ fn queue<R: Rows>(
         ttl: body.ttl,
         deadline: body.wait.map(|wait| step.now + wait),
         offered: None,
+        look,
     };
     // Who holds nothing keeps nobody waiting.
     if holds && let Some(cycle) = deadlock::find(step, &waiter)? {
@@ -194,6 +209,10 @@ pub(super) fn confirm<R: Rows>(step: &mut Step<'_, R>, body: ConfirmLock) -> Rul
     let Some(waiter) = step.get::<LockTicketRecord>(ticket.as_str())?.filter(|w| w.session == acting.id) else {
         return Ok(Acquire::Lapsed { ticket });
     };
+    if waiter.look == Some(Look::Free) {
+        step.delete::<LockTicketRecord>(ticket.as_str())?;
+        return Ok(Acquire::Free);
+    }
     let Some(token) = waiter.offered else {
         let tick_at = tick_of(step, &waiter)?;
         return Ok(Acquire::Queued { ticket, tick_in: tick_at.map(|at| at.saturating_sub(step.now)) });
@@ -220,6 +239,19 @@ fn tick_of<R: Rows>(step: &mut Step<'_, R>, waiter: &LockTicketRecord) -> Ruled<
         }
     }
     Ok(tick_at)
+}
+
+/// Refuses a call that is made under a lock which has ended.
+pub(super) fn check_fence<R: Rows>(step: &mut Step<'_, R>) -> Ruled<()> {
+    let Some(token) = step.call.fence else { return Ok(()) };
+    let lock = step.get::<LockRecord>(&token.to_string())?;
+    if let Some(lock) = lock.filter(|l| l.offer.is_none() && l.deadline.is_none_or(|at| at > step.now))
+        && let Some(session) = step.get::<SessionRecord>(lock.session.as_str())?
+        && step.is_live(&lock.session, &session)?
+    {
+        return Ok(());
+    }
+    Err(Refusal::Stale { noun: Noun::Lock, id: token.to_string(), owner: None, current: None }.into())
 }
 
 /// The grant, if the acting session holds it.
@@ -276,7 +308,7 @@ pub(super) fn withdraw<R: Rows>(step: &mut Step<'_, R>, body: WithdrawLock) -> R
                 drop_grant(step, &token.to_string())?;
                 paths = waiter.paths;
             }
-            None => free(step, &waiter.paths),
+            None => leave(step, &waiter),
         }
     }
     Ok(Released { paths })
@@ -374,8 +406,18 @@ pub(super) fn drop_grant<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()
 pub(super) fn drop_ticket<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     let Some(waiter) = step.get::<LockTicketRecord>(key)? else { return Ok(()) };
     step.delete::<LockTicketRecord>(key)?;
-    if waiter.offered.is_none() {
+    leave(step, &waiter);
+    Ok(())
+}
+
+/// Lets through those who waited behind a waiter.
+fn leave<R: Rows>(step: &mut Step<'_, R>, waiter: &LockTicketRecord) {
+    if waiter.offered.is_none() && waiter.look.is_none() {
         free(step, &waiter.paths);
     }
-    Ok(())
+}
+
+/// The ranges of the index where everything stands that may be in the way at a path.
+pub(crate) fn overlapping(path: &LockPath) -> Vec<Range> {
+    overlap::Spot::of(path, true).iter().map(|spot| spot.range(&["path"])).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use agentcoord::core::ids::IdPrefix;
+use agentcoord::core::store::Backend;
 use agentcoord::core::task::NewTask;
 use agentcoord::{Error, Store};
 
