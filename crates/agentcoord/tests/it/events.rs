@@ -89,6 +89,8 @@ async fn switch_of_the_engine_is_followed() {
     one.log_decision("test", "before", "x").await.unwrap();
     let connection = one.connection().clone();
     one.close().await.unwrap();
+    // Nothing is left for a keeper to do, so nothing happens any more.
+    agentcoord::audit::seal(&connection, u64::MAX).await.unwrap();
     let end = last(&connection.store().await.unwrap()).await;
     let mut early = connection.events(Some(Csn(0)));
     assert_eq!(number(&mut early).await, 1);
@@ -165,8 +167,14 @@ async fn step_through_another_connection_is_heard_on_files() {
         let (client, request) = (stranger.clone(), RequestNo(number));
         let epoch = store.engine().epoch();
         store.run(&Op { epoch, client, request, actor: Actor::System, fence: None, body }).await.unwrap();
-        let Live::Event(event) = next(&mut stream).await else { panic!("no event") };
-        assert_eq!((event.client, event.request), (stranger.clone(), RequestNo(number)));
+        let event = loop {
+            let Live::Event(event) = next(&mut stream).await else { panic!("no event") };
+            // The keeper of the session has its own work, such as seals.
+            if event.client == stranger {
+                break event;
+            }
+        };
+        assert_eq!(event.request, RequestNo(number));
     }
     ada.close().await.unwrap();
 }
