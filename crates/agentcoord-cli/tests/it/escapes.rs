@@ -105,7 +105,7 @@ fn errors_show_what_they_quote() {
         }
     }
     let refused = ben.run(&["locks", "acquire", "a"]);
-    assert!(refused.exit == 4 && refused.stderr.lines().count() == 3, "{:?}", refused.stderr);
+    assert!(refused.exit == 4 && refused.stderr.lines().count() == 4, "{:?}", refused.stderr);
 }
 
 #[test]

@@ -4,8 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const NOUNS: [&str; 10] =
-    ["locks", "overlaps", "deadlocks", "agents", "tasks", "board", "inboxes", "approvals", "audit", "requests"];
+const NOUNS: [&str; 16] = [
+    "locks",
+    "overlaps",
+    "onlookers",
+    "fences",
+    "deadlocks",
+    "agents",
+    "tasks",
+    "retries",
+    "dependencies",
+    "dispatch",
+    "board",
+    "inboxes",
+    "approvals",
+    "audit",
+    "history",
+    "requests",
+];
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
