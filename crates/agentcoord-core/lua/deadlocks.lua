@@ -25,13 +25,10 @@ function lock.tickets_of(node, most)
     if not session or not is_live(node.session, session) then
         return tickets, 0
     end
-    local from, to = under('own', node.session, 'lock_ticket')
+    local from, to = under('waits', node.session, node.lane)
     local entries = scan(from, to, most)
     for _, entry in ipairs(entries) do
-        local waiter = get('lock_ticket', entry[#entry])
-        if waiter and waiter.lane == node.lane and lock.waits(waiter) then
-            tickets[#tickets + 1] = waiter
-        end
+        tickets[#tickets + 1] = get('lock_ticket', entry[#entry])
     end
     return tickets, #entries
 end

@@ -76,6 +76,7 @@ derive.lock_ticket = {
             return
         end
         if record.look ~= 'free' then
+            enter('waits', record.session, record.lane, key)
             local kind = record.look and ONLOOKING or WAITING[record.mode]
             for _, path in ipairs(record.paths) do
                 enter('path', path, kind, pad(record.seq), key)

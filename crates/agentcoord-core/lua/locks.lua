@@ -14,6 +14,8 @@ lock.CONFLICTS = 8
 lock.PAGE = 16
 -- Freed paths that one step goes through.
 lock.PATHS_PER_STEP = 4 * WORK_PER_STEP
+-- What an offer costs beside the look: it writes as much as three looks read.
+lock.OFFER_TURNS = 2
 
 -- The earlier of two times, either of which may be missing.
 function lock.sooner(at, other)
@@ -232,6 +234,7 @@ function lock.tell(key, waiter)
 end
 
 function lock.offer(key, waiter)
+    turns = math.max(0, turns - lock.OFFER_TURNS)
     local token = next_token()
     insert('lock', text(token), {
         token = token, session = waiter.session, agent = waiter.agent, name = waiter.name, lane = waiter.lane,
@@ -279,12 +282,9 @@ function lock.look_at_lane(session, lane)
     if state.counts.lock_waiters == 0 then
         return
     end
-    local from, to = under('own', session, 'lock_ticket')
+    local from, to = under('waits', session, lane)
     for _, entry in ipairs(scan(from, to, WORK_PER_STEP)) do
-        local waiter = get('lock_ticket', entry[#entry])
-        if waiter and waiter.lane == lane and lock.waits(waiter) then
-            lock.look_at(entry[#entry], false)
-        end
+        lock.look_at(entry[#entry], false)
     end
 end
 

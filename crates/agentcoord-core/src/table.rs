@@ -268,6 +268,14 @@ pub mod index {
     pub fn lane(session: &str, lane: &str, path: &str, kind: &str, token: u64, key: &str) -> Entry {
         Entry::of(&["lane", session, lane, path, kind, &pad(token), key])
     }
+    /// What a lane of a session waits for.
+    pub fn waits(session: &str, lane: &str, key: &str) -> Entry {
+        Entry::of(&["waits", session, lane, key])
+    }
+    /// Range of [`waits`].
+    pub fn waits_of(session: &str, lane: &str) -> Range {
+        Range::under(&["waits", session, lane])
+    }
     /// Range of [`path`].
     pub fn at_path(path: &str) -> Range {
         Range::under(&["path", path])

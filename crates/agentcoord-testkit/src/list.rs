@@ -57,6 +57,7 @@ macro_rules! conformance {
             subtrees_are_shared_too,
             a_lane_never_waits_for_its_own_subtree,
             a_holder_is_not_kept_waiting_by_those_who_wait_for_it,
+            a_lane_is_found_among_many_of_its_session,
             a_subtree_with_many_waiters_passes_on_in_bounded_steps,
             many_readers_go_in_bounded_steps,
             a_revoked_lock_passes_on,

@@ -65,6 +65,7 @@ impl Record for LockTicketRecord {
     fn entries(&self, key: &str, out: &mut Vec<Entry>) {
         out.push(index::owned(self.session.as_str(), Table::LockTicket, key));
         if self.waits() {
+            out.push(index::waits(self.session.as_str(), &self.lane, key));
             let kind = self.look.map_or(self.mode.waiting(), |_| ONLOOKING);
             for path in &self.paths {
                 out.push(index::path(path.as_str(), kind, self.seq, key));

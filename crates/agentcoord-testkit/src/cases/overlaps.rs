@@ -187,6 +187,22 @@ pub async fn a_holder_is_not_kept_waiting_by_those_who_wait_for_it(scene: Scene)
     granted(ada.confirm_lock(&ticket).await);
 }
 
+/// As before, with many more waits in the same session: those of other lanes do not hide the one that can go.
+pub async fn a_lane_is_found_among_many_of_its_session(scene: Scene) {
+    let (ada, bob, eve) = (scene.agent("ada").await, scene.agent("bob").await, scene.agent("eve").await);
+    ada.hold(&["x"]).await;
+    let other = eve.hold(&["q"]).await;
+    eve.hold(&["z"]).await;
+    for number in 0..2 * limits::WORK_PER_STEP {
+        let body = AcquireLock { lane: format!("lane {number}"), ..locking(&["z"]) };
+        queued(ada.ask(body).await.expect("accepted"));
+    }
+    queued(bob.lock(&["q", "x"]).await);
+    let ticket = queued(ada.lock(&["q"]).await);
+    eve.release(other.token).await.expect("held");
+    granted(ada.confirm_lock(&ticket).await);
+}
+
 /// The release of a subtree passes on to many, a bounded number in each step, and forgets nobody.
 pub async fn a_subtree_with_many_waiters_passes_on_in_bounded_steps(scene: Scene) {
     let ada = scene.agent("ada").await;

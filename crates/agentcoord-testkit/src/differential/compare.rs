@@ -181,7 +181,7 @@ fn named(entry: &Entry) -> Option<(Table, String)> {
             Table::parse(table)?
         }
         ["path", _, "h" | "hs", ..] | ["lane", ..] => Table::Lock,
-        ["path", _, "w" | "ws", ..] => Table::LockTicket,
+        ["waits", ..] | ["path", _, "w" | "ws", ..] => Table::LockTicket,
         ["ready" | "status", ..] => Table::Task,
         ["want", ..] => Table::TaskTicket,
         ["dep" | "needs", ..] => Table::Dependency,

@@ -14,7 +14,7 @@ use crate::machine::lock::overlap::{Request, Walk, holders, holds_against, waite
 use crate::machine::rows::Rows;
 use crate::machine::step::{Ruled, Step};
 use crate::record::{LockRecord, LockTicketRecord, NEVER, SessionRecord};
-use crate::table::{Range, Table, index};
+use crate::table::{Range, index};
 
 /// Paths of the lane that asks that are looked at before the search, to see whether anybody waits for it at all.
 const HELD: usize = limits::WORK_PER_STEP;
@@ -186,10 +186,9 @@ impl Search<'_> {
         };
         let mut tickets = Vec::new();
         if live {
-            for entry in step.scan(&index::owned_in(id.as_str(), Table::LockTicket), self.left)? {
+            for entry in step.scan(&index::waits_of(id.as_str(), &lane), self.left)? {
                 self.spend()?;
-                let waiter = step.get::<LockTicketRecord>(entry.key())?;
-                tickets.extend(waiter.filter(|w| w.lane == lane && w.waits()));
+                tickets.extend(step.get::<LockTicketRecord>(entry.key())?);
             }
         }
         Ok(tickets)

@@ -11,7 +11,7 @@ use crate::machine::lock::overlap::{Obstacle, Request, Spot, everybody, obstacle
 use crate::machine::rows::Rows;
 use crate::machine::step::{Ruled, Step};
 use crate::record::{HandoverRecord, LockRecord, LockTicketRecord, SessionRecord};
-use crate::table::{Entry, Range, Table, index, pad};
+use crate::table::{Entry, Range, index, pad};
 
 /// Freed paths that one step goes through.
 const PATHS_PER_STEP: usize = 4 * limits::WORK_PER_STEP;
@@ -63,6 +63,9 @@ pub(in crate::machine) fn hand_over<R: Rows>(step: &mut Step<'_, R>) -> Ruled<()
     }
     Ok(())
 }
+
+/// What an offer costs beside the look: it writes as much as three looks read.
+const OFFER_TURNS: usize = 2;
 
 /// Looks at the waiters that a freed path may let through. Returns where it stopped when the step has done enough.
 fn pass_on<R: Rows>(step: &mut Step<'_, R>, path: &LockPath, from: Vec<u8>) -> Ruled<Option<Vec<u8>>> {
@@ -171,12 +174,8 @@ pub(super) fn look_at_lane<R: Rows>(step: &mut Step<'_, R>, session: &crate::ids
     if step.state.counts.lock_waiters == 0 {
         return Ok(());
     }
-    let tickets = step.scan(&index::owned_in(session.as_str(), Table::LockTicket), limits::WORK_PER_STEP)?;
-    for entry in tickets {
-        let waits = step.get::<LockTicketRecord>(entry.key())?;
-        if waits.is_some_and(|w| w.lane == lane && w.waits()) {
-            look_at(step, entry.key(), false)?;
-        }
+    for entry in step.scan(&index::waits_of(session.as_str(), lane), limits::WORK_PER_STEP)? {
+        look_at(step, entry.key(), false)?;
     }
     Ok(())
 }
@@ -190,6 +189,7 @@ fn tell<R: Rows>(step: &mut Step<'_, R>, key: &str, mut waiter: LockTicketRecord
 }
 
 fn offer<R: Rows>(step: &mut Step<'_, R>, key: &str, mut waiter: LockTicketRecord) -> Ruled<()> {
+    step.turns = step.turns.saturating_sub(OFFER_TURNS);
     let token: Token = step.next_token()?;
     let lock = LockRecord {
         token,
