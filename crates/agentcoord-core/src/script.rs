@@ -1,6 +1,6 @@
 //! The Lua dialect of the rules: one script a verb, as text. What runs them is the crate `agentcoord-redis`.
 //!
-//! All scripts together are one library of Redis functions: the shared texts ([`SHARED`]) once, then each `<noun>/<verb>.lua` as
+//! All scripts together are one library of Redis functions: the shared texts once, then each `<noun>/<verb>.lua` as
 //! the body of a function. A library is compiled and its shared functions are made when it is loaded; with EVALSHA they were
 //! made anew in every call, which was a third of a call's time or more. Its name carries a digest of its text, so that
 //! versions do not meet. A function gets the keys meta, hot, index, events, root, and the arguments as the first lines of

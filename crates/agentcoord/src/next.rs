@@ -11,7 +11,7 @@ use crate::task::Task;
 
 /// What becomes of a task before the next one is claimed.
 #[derive(Debug)]
-enum End {
+pub(crate) enum End {
     Done(Option<String>),
     Failed { reason: String, retry: bool },
 }
@@ -59,6 +59,27 @@ impl Task {
         self.next(End::Failed { reason: reason.into(), retry }, tags)
     }
 
+    /// Ends it, and claims the next one if that is wanted.
+    pub(crate) async fn ended(&self, end: End, next: Option<NextTask>) -> Result<Option<Self>> {
+        let holder = self.holder();
+        let claim = match end {
+            End::Done(result) => {
+                let mut body = self.completion(result);
+                body.next = next;
+                holder.connection.end_and_claim(&holder.actor, body).await?
+            }
+            End::Failed { reason, retry } => {
+                let mut body = self.failure(reason, retry)?;
+                body.next = next;
+                holder.connection.end_and_claim(&holder.actor, body).await?
+            }
+        };
+        match claim {
+            Claim::Claimed(claim) => Self::read(holder.clone(), claim).await.map(Some),
+            Claim::Queued { .. } | Claim::Nothing { .. } | Claim::Lapsed { .. } => Ok(None),
+        }
+    }
+
     fn next<T: Into<String>>(self, end: End, tags: impl IntoIterator<Item = T>) -> NextBuilder {
         NextBuilder { task: self, end, next: NextTask::new(tags.into_iter().map(Into::into).collect()) }
     }
@@ -76,27 +97,6 @@ impl NextBuilder {
         self.next.lease = Some(millis(lease));
         self
     }
-
-    async fn run(self) -> Result<Option<Task>> {
-        let Self { task, end, next } = self;
-        let holder = task.holder();
-        let claim = match end {
-            End::Done(result) => {
-                let mut body = task.completion(result);
-                body.next = Some(next);
-                holder.connection.end_and_claim(&holder.actor, body).await?
-            }
-            End::Failed { reason, retry } => {
-                let mut body = task.failure(reason, retry)?;
-                body.next = Some(next);
-                holder.connection.end_and_claim(&holder.actor, body).await?
-            }
-        };
-        match claim {
-            Claim::Claimed(claim) => Task::read(holder.clone(), claim).await.map(Some),
-            Claim::Queued { .. } | Claim::Nothing { .. } | Claim::Lapsed { .. } => Ok(None),
-        }
-    }
 }
 
 impl IntoFuture for NextBuilder {
@@ -104,6 +104,6 @@ impl IntoFuture for NextBuilder {
     type IntoFuture = Pending<'static, Option<Task>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(async move { self.task.ended(self.end, Some(self.next)).await })
     }
 }

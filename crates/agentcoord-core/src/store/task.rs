@@ -213,8 +213,12 @@ impl TaskQueue for Store {
     async fn show(&self, id: &IdPrefix) -> Result<TaskDetail> {
         let (key, record) = self.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id).await?;
         let (_, clock) = self.now().await?;
-        let [description, payload, result] =
-            self.texts("task", &record.id, ["description", "payload", "result"]).await?;
+        // Most tasks have none, and a worker waits for this answer.
+        let has_texts = [record.has_description, record.has_payload, record.has_result].contains(&Some(true));
+        let [description, payload, result] = match has_texts {
+            true => self.texts("task", &record.id, ["description", "payload", "result"]).await?,
+            false => [const { None }; 3],
+        };
         let setbacks = self.setbacks(&key, record.setbacks.unwrap_or(0)).await?;
         let depends_on =
             if record.has_dependencies == Some(true) { self.dependencies(&key).await? } else { Vec::new() };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agentcoord_core::task::ClaimTask;
+use agentcoord_core::task::{ClaimTask, NextTask};
 use agentcoord_core::{Error, Result};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::failure::Fate;
 use super::{Failure, Worked};
 use crate::client::Holder;
+use crate::next::End;
 use crate::task::{self, Task};
 
 /// Pause before a call is made again that failed because the engine is away.
@@ -101,6 +102,10 @@ impl<H> Shared<H> {
         self.claims.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.most).then_some(n + 1)).is_ok()
     }
 
+    fn give_turn_back(&self) {
+        self.claims.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The next task; none: this slot has nothing more to do.
     async fn next(&self) -> Result<Option<Task>> {
         loop {
@@ -115,7 +120,7 @@ impl<H> Shared<H> {
             if let Ok(Some(task)) = claimed {
                 return Ok(Some(task));
             }
-            self.claims.fetch_sub(1, Ordering::Relaxed);
+            self.give_turn_back();
             match claimed {
                 // Nothing to claim, and nothing to wait for; or the session's waits were cancelled.
                 Ok(_) => return Ok(None),
@@ -134,13 +139,25 @@ impl<H> Shared<H> {
     }
 
     /// Says how a task went, and says it again while the engine is away. A refusal is the end of it.
-    async fn say(&self, task: &Task, word: &Word) -> Result<Ending> {
+    ///
+    /// The next task comes in the same round trip when one is ready and the worker may claim one.
+    async fn say(&self, task: &Task, word: &Word) -> Result<(Ending, Option<Task>)> {
         loop {
+            let next = self.next_at_once();
+            let wants_next = next.is_some();
             let said = match word {
-                Word::Done(result) => task.completed(result.clone()).await.map(|()| Ending::Completed),
-                Word::Failed { reason, retry } => task.failed(reason.clone(), *retry).await.map(|_| Ending::Failed),
-                Word::PutBack => task.released().await.map(|()| Ending::Released),
+                Word::Done(result) => {
+                    task.ended(End::Done(result.clone()), next).await.map(|next| (Ending::Completed, next))
+                }
+                Word::Failed { reason, retry } => {
+                    let end = End::Failed { reason: reason.clone(), retry: *retry };
+                    task.ended(end, next).await.map(|next| (Ending::Failed, next))
+                }
+                Word::PutBack => task.released().await.map(|()| (Ending::Released, None)),
             };
+            if wants_next && !matches!(said, Ok((_, Some(_)))) {
+                self.give_turn_back();
+            }
             match said {
                 Err(error) if is_away(&error) && *self.phases.borrow() < Phase::Releasing => {
                     self.wait_for_engine(&error).await;
@@ -148,6 +165,12 @@ impl<H> Shared<H> {
                 said => return said,
             }
         }
+    }
+
+    /// The claim that goes with the end of a task; none: no more is claimed.
+    fn next_at_once(&self) -> Option<NextTask> {
+        let claims = *self.phases.borrow() == Phase::Claiming && self.take_turn();
+        claims.then(|| NextTask { wait: Some(0), ..self.claim.clone().into() })
     }
 
     fn count(&self, ending: Ending) {
@@ -163,23 +186,33 @@ where
 {
     /// Claims and works until there is nothing more to do.
     pub(super) async fn work(self: Arc<Self>) -> Result<()> {
-        while let Some(task) = self.next().await? {
+        let mut ready = None;
+        loop {
+            let task = match ready.take() {
+                Some(task) => task,
+                None => match self.next().await? {
+                    Some(task) => task,
+                    None => return Ok(()),
+                },
+            };
             let mut held = Held { task: Arc::new(task), is_settled: false };
             let ending = self.perform(&held.task).await;
             // Whoever is away until the end is told by the withdrawal.
             held.is_settled = !matches!(&ending, Err(error) if is_away(error));
             match ending {
-                Ok(ending) => self.count(ending),
+                Ok((ending, next)) => {
+                    self.count(ending);
+                    ready = next;
+                }
                 Err(Error::Stale { .. }) => self.count(Ending::Lost),
                 Err(error) if is_away(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
 
-    /// Runs the handler, and says how it went.
-    async fn perform(&self, task: &Arc<Task>) -> Result<Ending> {
+    /// Runs the handler, and says how it went. The next task, when it came along.
+    async fn perform(&self, task: &Arc<Task>) -> Result<(Ending, Option<Task>)> {
         // Alone in its set: dropped with it, and dropped before the task is put back.
         let mut running = JoinSet::new();
         let (handler, its) = (Arc::clone(&self.handler), Arc::clone(task));
@@ -193,7 +226,7 @@ where
             },
             () = task.lost_later() => {
                 running.shutdown().await;
-                return Ok(Ending::Lost);
+                return Ok((Ending::Lost, None));
             }
             () = self.until(Phase::Releasing) => {
                 running.shutdown().await;
