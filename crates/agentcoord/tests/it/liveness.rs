@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 on_both_engines!(
     lock_of_a_killed_process_passes_on,
     lock_of_a_killed_process_passes_on_when_the_keeper_was_killed_with_it,
+    keeper_that_is_killed_alone_is_replaced,
     command_ends_the_dead_that_are_in_its_way,
     stopped_holder_loses_its_lock_at_its_time_and_writes_nothing_later,
     process_with_another_start_time_is_another_process,
@@ -57,6 +58,20 @@ async fn lock_of_a_killed_process_passes_on_when_the_keeper_was_killed_with_it(p
     assert_eq!(holder.ask("lock a"), "held");
     let waiter = place.session("waiter").await.unwrap();
     keeper.kill();
+    holder.kill();
+    taken(&waiter, "a").await.release().await.unwrap();
+    waiter.close().await.unwrap();
+}
+
+async fn keeper_that_is_killed_alone_is_replaced(place: &Place) {
+    let mut keeper = Process::start(place, "keeper", LONG);
+    assert_eq!(keeper.ask("lock k"), "held");
+    let mut holder = Process::start(place, "holder", LONG);
+    assert_eq!(holder.ask("lock a"), "held");
+    let waiter = place.session("waiter").await.unwrap();
+    keeper.kill();
+    // The next keeper notices the end of the one before, and then goes on watching.
+    taken(&waiter, "k").await.release().await.unwrap();
     holder.kill();
     taken(&waiter, "a").await.release().await.unwrap();
     waiter.close().await.unwrap();
