@@ -88,6 +88,8 @@ pub const AUDIENCE: usize = 32;
 pub const THREADS_PER_LOOK: usize = 2_000;
 /// Messages that one page of a search looks at.
 pub const MESSAGES_PER_LOOK: usize = 1_000;
+/// Tasks that one page of a filtered listing looks at.
+pub const TASKS_PER_LOOK: usize = 10_000;
 /// Most people in a quorum.
 pub const VOTERS: usize = 32;
 /// Longest signature on a vote, in bytes: twice what the longest RSA keys make.

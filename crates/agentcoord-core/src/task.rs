@@ -492,7 +492,8 @@ pub trait TaskQueue: Send + Sync {
     /// A task with its long texts.
     async fn show(&self, id: &IdPrefix) -> Result<TaskDetail>;
 
-    /// Tasks in the order they would be claimed, state by state.
+    /// Tasks in the order they would be claimed, state by state. A page looks at 10,000 tasks at most: it may be short of the
+    /// limit, or empty, and still have a cursor.
     ///
     /// # Behavior
     /// - `listings_page_and_filter`.

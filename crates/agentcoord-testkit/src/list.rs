@@ -175,6 +175,7 @@ macro_rules! conformance {
             a_claim_asked_again_is_the_same_claim,
             a_bulk_create_keeps_its_order,
             listings_page_and_filter,
+            a_rare_task_is_looked_for_in_bounded_pages,
             counters_follow_the_tasks,
             bad_task_requests_write_nothing,
         );

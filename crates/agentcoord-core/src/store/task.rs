@@ -6,6 +6,7 @@ use super::pending::{self, Pending, Place};
 use super::{FETCH_PAGE, Store, entry_of};
 use crate::error::{Noun, Result};
 use crate::ids::{Id, IdPrefix, SHORT_ID};
+use crate::limits;
 use crate::op::Op;
 use crate::record::{DependencyRecord, SetbackRecord, TaskRecord};
 use crate::table::{Range, Table, index};
@@ -240,6 +241,7 @@ impl TaskQueue for Store {
         }
         let mut items = Vec::new();
         let mut cursor = None;
+        let mut left = limits::TASKS_PER_LOOK;
         'all: for status in statuses {
             let mut source = Source::open(self, status, &filter.tags, after.take()).await?;
             loop {
@@ -249,6 +251,8 @@ impl TaskQueue for Store {
                 }
                 let keys: Vec<String> = places.iter().map(|(_, key)| key.clone()).collect();
                 let records = self.get_all::<TaskRecord>(&keys).await?;
+                left = left.saturating_sub(places.len());
+                let end = places.last().map(|(order, key)| index::status(status.word(), order, key));
                 for ((order, key), record) in places.into_iter().zip(records) {
                     let Some(record) = record.filter(|r| filter.fits(r)) else { continue };
                     if items.len() + 1 == filter.limit {
@@ -258,6 +262,10 @@ impl TaskQueue for Store {
                     if cursor.is_some() {
                         break 'all;
                     }
+                }
+                if left == 0 {
+                    cursor = end.as_ref().map(super::cursor);
+                    break 'all;
                 }
             }
         }

@@ -547,3 +547,19 @@ pub async fn bad_task_requests_write_nothing(scene: Scene) {
     refused!(ada.ask(failure).await, Error::Invalid { field: "reason", .. });
     assert_eq!(scene.csn().await, before);
 }
+
+/// A listing whose filter hardly ever fits gives its answer in pages of bounded work.
+pub async fn a_rare_task_is_looked_for_in_bounded_pages(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    let needle = limits::TASKS_PER_LOOK + 50;
+    for first in (0..limits::TASKS_PER_LOOK + limits::CREATE_CHUNK).step_by(limits::CREATE_CHUNK) {
+        let title = |number| if number == needle { "needle".to_owned() } else { format!("hay {number}") };
+        let tasks = (first..first + limits::CREATE_CHUNK).map(|number| NewTask::titled(title(number))).collect();
+        ada.ask(CreateTasks::new(tasks)).await.expect("accepted");
+    }
+    let filter = TaskFilter { text: Some("needle".to_owned()), limit: 1, ..TaskFilter::default() };
+    let first = scene.store().tasks().list(&filter).await.expect("readable");
+    assert!(first.items.is_empty() && first.cursor.is_some(), "{first:?}");
+    let second = scene.store().tasks().list(&TaskFilter { cursor: first.cursor, ..filter }).await.expect("readable");
+    assert_eq!(second.items.iter().map(|task| task.title.as_str()).collect::<Vec<_>>(), ["needle"]);
+}

@@ -73,7 +73,7 @@ impl Render for View {
 /// # Errors
 /// `INVALID` for a cursor that is none.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
-    let filter = TaskFilter {
+    let mut filter = TaskFilter {
         statuses: args.statuses,
         tags: args.tags,
         claimed_by: args.claimed_by,
@@ -81,6 +81,16 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
         limit: args.limit.into(),
         cursor: args.cursor,
     };
-    let page = context.store().await?.tasks().list(&filter).await?;
-    Ok(View { items: page.items.into_iter().map(TaskView::from).collect(), cursor: page.cursor })
+    let store = context.store().await?;
+    let mut items = Vec::new();
+    // A page in which little fits is short.
+    loop {
+        let page = store.tasks().list(&filter).await?;
+        filter.limit -= page.items.len();
+        filter.cursor = page.cursor;
+        items.extend(page.items.into_iter().map(TaskView::from));
+        if filter.limit == 0 || filter.cursor.is_none() {
+            return Ok(View { items, cursor: filter.cursor });
+        }
+    }
 }
