@@ -99,15 +99,6 @@ local check_fence
 -- Passes on the freed lock paths. Set by the rules.
 local hand_over
 
--- Begins a call. The library lives as long as the server: nothing of the call before may be left.
-local function enter(keys, arguments)
-    META, HOT, INDEX, EVENTS, ROOT = unpack(keys)
-    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY, FENCE =
-        unpack(arguments, 1, 14)
-    ARGUMENTS = arguments
-    request = tonumber(REQUEST)
-end
-
 -- Forgets what this call has read and changed so far.
 local function reset()
     state, now, wall = nil, nil, nil
@@ -126,8 +117,8 @@ local function pad(number)
     return string.format('%016.0f', number)
 end
 
--- Whether a sorts before b by bytes; Lua's own comparison follows the server's locale.
-local function before(a, b)
+-- Whether a sorts before b by bytes, whatever the server's locale.
+local function before_by_bytes(a, b)
     for i = 1, math.min(#a, #b) do
         local x, y = string.byte(a, i), string.byte(b, i)
         if x ~= y then
@@ -135,6 +126,34 @@ local function before(a, b)
         end
     end
     return #a < #b
+end
+
+local function before_by_locale(a, b)
+    return a < b
+end
+
+-- Whether the order of the server's locale is that of the bytes, as in C and POSIX. Lua compares in that order, and fast.
+local function locale_is_bytewise()
+    for byte = 1, 254 do
+        local one, next_one = string.char(byte), string.char(byte + 1)
+        if not (one < next_one and one .. next_one < next_one and next_one .. one < next_one .. next_one) then
+            return false
+        end
+    end
+    return 'aB' < 'aa' and 'B' < 'a'
+end
+
+-- Whether a sorts before b by bytes. Set by the first call.
+local before
+
+-- Begins a call. The library lives as long as the server: nothing of the call before may be left.
+local function enter(keys, arguments)
+    META, HOT, INDEX, EVENTS, ROOT = unpack(keys)
+    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY, FENCE =
+        unpack(arguments, 1, 14)
+    ARGUMENTS = arguments
+    request = tonumber(REQUEST)
+    before = before or locale_is_bytewise() and before_by_locale or before_by_bytes
 end
 
 local function copy(record)
@@ -363,9 +382,13 @@ local function scan(from, to, limit)
         return {}
     end
     local added, removed = {}, 0
-    local index = string.match(from, '^%Z*')
+    -- What all of the range begins with, as far as that is easy to tell.
+    local stem = string.sub(from, 1, -2)
+    if string.sub(to, 1, -2) ~= stem then
+        stem = string.match(from, '^%Z*')
+    end
     for entry, sign in pairs(delta) do
-        local near = sign ~= 0 and string.sub(entry, 1, #index) == index
+        local near = sign ~= 0 and string.sub(entry, 1, #stem) == stem
         if near and not before(entry, from) and before(entry, to) then
             if sign > 0 then
                 added[#added + 1] = entry
