@@ -8,6 +8,8 @@
 
 use std::sync::OnceLock;
 
+/// The order of strings by their bytes.
+const ORDER: &str = include_str!("../lua/order.lua");
 /// What a step can do with records, the same as `machine/step.rs`.
 const PRELUDE: &str = include_str!("../lua/prelude.lua");
 /// The shared state and its clock, the same as `record.rs` and `time.rs`.
@@ -34,8 +36,8 @@ const BOARD: &str = include_str!("../lua/board.lua");
 const RULES: &str = include_str!("../lua/rules.lua");
 
 /// What stands once in the library, in its order: a text uses what stands before it.
-const SHARED: [&str; 12] =
-    [PRELUDE, STATE, FRAME, DERIVE, LOCKS, DEADLOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
+const SHARED: [&str; 13] =
+    [ORDER, PRELUDE, STATE, FRAME, DERIVE, LOCKS, DEADLOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
 
 /// The script that writes a namespace's meta record when there is none.
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
@@ -324,7 +326,7 @@ mod tests {
 
     #[test]
     fn bodies_take_keys_and_arguments_by_name_only() {
-        for text in ALL.iter().map(|s| s.body).chain(SHARED.into_iter().skip(3)) {
+        for text in ALL.iter().map(|s| s.body).chain(SHARED.into_iter().skip(4)) {
             for forbidden in ["KEYS", "ARGV", "redis.call", "redis.pcall", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
