@@ -3,8 +3,65 @@
 -- Everything is written at the end, so a refusal or an error before the commit writes nothing. Redis does not roll a
 -- script back: whatever can fail is tried before the first write.
 
+-- The part of the log that the answer brings along, and the number of the event before it; nil when nobody asked for it.
+local tail, tail_after
+-- How far the log was told over a link, by link. Answers over one link arrive in order, so nothing is told twice there.
+-- It outlives a call; without it more is told than necessary.
+local told, told_left = {}, 0
+local TOLD = 4096
+
+-- Fetches the events that the caller's host does not know, before anything is executed: it must have all that the answer
+-- may have seen. Returns the answer when it knows too little to be told so, or more than there is.
+local function orient()
+    tail = nil
+    if KNOWN == '' then
+        return nil
+    end
+    tail_after = math.max(tonumber(KNOWN), told[LINK] or 0)
+    if tail_after > state.csn then
+        return cmsgpack.pack({fenced = {epoch = tonumber(EPOCH), instance = INSTANCE, closed = false, lost = true}})
+    end
+    local missing = state.csn - tail_after
+    tail = {}
+    if missing > 0 then
+        local entries = {}
+        if missing <= TAIL_MOST then
+            entries = ask('XRANGE', EVENTS, text(tail_after + 1) .. '-0', text(state.csn) .. '-0')
+        end
+        if #entries ~= missing then
+            tail = nil
+            return cmsgpack.pack({behind = {csn = state.csn}})
+        end
+        for at, entry in ipairs(entries) do
+            local fields = entry[2]
+            tail[at] = {fields[2], fields[4]}
+        end
+    end
+end
+
+-- The answer with the part of the log that belongs to it.
+local function with_tail(answer)
+    if not tail then
+        return answer
+    end
+    if told_left == 0 then
+        told, told_left = {}, TOLD
+    end
+    if not told[LINK] then
+        told_left = told_left - 1
+    end
+    told[LINK] = tail_after + #tail
+    local reply = {answer, text(tail_after)}
+    for _, logged in ipairs(tail) do
+        reply[#reply + 1] = logged[1]
+        reply[#reply + 1] = logged[2]
+    end
+    return reply
+end
+
 -- Checks the fence and reads what almost every step needs. Returns the answer when the caller is fenced out.
 local function begin()
+    tail = nil
     local epoch, instance, closed, frozen =
         unpack(ask('HMGET', META, 'epoch', 'instance', 'closed', 'freeze_wall'))
     if epoch ~= EPOCH or instance ~= INSTANCE or closed == '1' then
@@ -36,6 +93,7 @@ local function begin()
     if ACTOR == 'session' then
         note('pulse', ACTOR_NAME, beat)
     end
+    return orient()
 end
 
 -- The stored answer when this request was made before.
@@ -103,13 +161,17 @@ local function call_many(command, key, arguments)
     end
 end
 
-local function append_event(images)
+-- The event, and beside it the state after it, so that who applies the one has the other.
+local function append_event(images, texts, packed_state)
     local actor = ACTOR
     if ACTOR ~= 'system' then
         actor = {[ACTOR] = ACTOR_NAME}
     end
-    local event = cmsgpack.pack({state.csn, wall, CLIENT, request, actor, VERB, wakes, images})
-    ask('XADD', EVENTS, text(state.csn) .. '-0', 'e', event)
+    local event = cmsgpack.pack({state.csn, wall, CLIENT, request, actor, VERB, wakes, images, texts, gone_blobs})
+    ask('XADD', EVENTS, text(state.csn) .. '-0', 'e', event, 's', packed_state)
+    if tail then
+        tail[#tail + 1] = {event, packed_state}
+    end
     if state.csn % TRIM_EVERY == 0 and state.csn > EVENT_WINDOW then
         redis.call('XTRIM', EVENTS, 'MINID', '~', text(state.csn - EVENT_WINDOW) .. '-0')
     end
@@ -139,7 +201,8 @@ local function commit(reply, refusal)
         remember(answer)
     end
     move_hints()
-    local images, hot, cold, hot_gone, cold_gone = {}, {'state', pack_state()}, {}, {}, {}
+    local packed_state = pack_state()
+    local images, hot, cold, hot_gone, cold_gone = {}, {'state', packed_state}, {}, {}, {}
     for _, slot in ipairs(dirty) do
         local kind, key, record = slot.kind, slot.key, slot.after
         local is_hot, bytes = HOT_TABLES[kind], ''
@@ -173,12 +236,14 @@ local function commit(reply, refusal)
         ask('ZCARD', INDEX)
     end
     if changed then
+        local texts = {}
         for at = FIRST_BLOB, #ARGUMENTS - 1, 2 do
+            texts[#texts + 1] = ARGUMENTS[at]
             cold[#cold + 1] = stored('blob', ARGUMENTS[at])
             cold[#cold + 1] = ARGUMENTS[at + 1]
         end
         -- From here on everything is written. The event comes first: it is the only write that can still be refused.
-        append_event(images)
+        append_event(images, texts, packed_state)
     end
     for _, name in ipairs(gone_blobs) do
         cold_gone[#cold_gone + 1] = stored('blob', name)
@@ -216,12 +281,12 @@ local function step(verb)
     if not ok and type(result) == 'table' and result.refusal then
         local refusal = result.refusal
         if AGAIN ~= '1' or refusal.too_old or refusal.reused then
-            return cmsgpack.pack({refused = refusal})
+            return with_tail(cmsgpack.pack({refused = refusal}))
         end
         ok, result = pcall(settle_refusal, refusal)
     end
     if ok then
-        return result
+        return with_tail(result)
     end
     local message = type(result) == 'table' and result.failure or result
     -- An error reply of Redis begins with its code, which must stay first; an error of Lua gets one.

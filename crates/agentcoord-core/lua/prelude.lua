@@ -5,9 +5,9 @@
 -- What a call brings: its keys, and its arguments; from FIRST_BLOB on these are names and bytes of blobs.
 local META, HOT, INDEX, EVENTS, ROOT
 local EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY
-local FENCE
+local FENCE, KNOWN, LINK
 local ARGUMENTS
-local FIRST_BLOB = 15
+local FIRST_BLOB = 17
 
 -- The numbers of src/limits.rs; a test compares them.
 local OFFER = 2000
@@ -38,6 +38,8 @@ local CHUNK = 1000
 local TRIM_EVERY = 256
 -- Hex digits of a hash in the chain over the audit log.
 local HASH_DIGITS = 64
+-- Events that an answer brings along at most for a host that does not know them; with more it has to catch up first.
+local TAIL_MOST = 256
 -- Fencing tokens: epoch * 2^36 + sequence, below 2^53.
 local TOKEN_SEQUENCES = 68719476736
 local TOKEN_EPOCHS = 131072
@@ -120,8 +122,8 @@ end
 -- Begins a call. The library lives as long as the server: nothing of the call before may be left.
 local function enter(keys, arguments)
     META, HOT, INDEX, EVENTS, ROOT = unpack(keys)
-    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY, FENCE =
-        unpack(arguments, 1, 14)
+    EPOCH, INSTANCE, CLIENT, REQUEST, DIGEST, ACTOR, ACTOR_NAME, BOOT_ID, BOOT_MS, WAKE_PREFIX, VERB, AGAIN, BODY, FENCE,
+        KNOWN, LINK = unpack(arguments, 1, 16)
     ARGUMENTS = arguments
     request = tonumber(REQUEST)
     before = before or locale_is_bytewise() and before_by_locale or before_by_bytes

@@ -342,6 +342,8 @@ pub enum Policy {
     RevokeHumansOnly,
     /// Agents do not seal the audit log.
     SealedByNoAgent,
+    /// Only AgentCoord itself settles the requests of others.
+    SystemOnly,
 }
 
 impl Policy {
@@ -365,6 +367,7 @@ impl Policy {
             Self::TooComplex => "too_complex",
             Self::RevokeHumansOnly => "revoke_humans_only",
             Self::SealedByNoAgent => "sealed_by_no_agent",
+            Self::SystemOnly => "system_only",
         }
     }
 
@@ -390,6 +393,7 @@ impl Policy {
             Self::TooComplex => "too much would have to be looked at; ask for less, or do not wait",
             Self::RevokeHumansOnly => "only people revoke locks; an agent asks the holder, or a person",
             Self::SealedByNoAgent => "agents do not seal the audit log; AgentCoord does it by itself",
+            Self::SystemOnly => "only AgentCoord itself settles the requests of processes that have ended",
         }
     }
 }

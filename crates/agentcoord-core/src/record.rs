@@ -372,6 +372,12 @@ pub struct Event {
     pub wakes: Vec<String>,
     /// The touched records.
     pub images: Vec<Image>,
+    /// Names of the texts that were stored. The texts themselves are not copied into the log.
+    #[serde(default)]
+    pub texts: Vec<String>,
+    /// Names of the texts that were deleted.
+    #[serde(default)]
+    pub gone: Vec<String>,
 }
 
 /// A touched record in an event.

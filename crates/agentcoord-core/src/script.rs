@@ -151,6 +151,7 @@ scripts! {
     "audit/append",
     "audit/seal",
     "history/prune" (allow_oom),
+    "request/void",
 }
 
 #[cfg(test)]
@@ -165,7 +166,8 @@ mod tests {
     use crate::op::Verb;
     use crate::table::Record;
     use crate::{
-        agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, record, task as t, time,
+        agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, record, request as q,
+        task as t, time,
     };
 
     /// A deserializer that only notes which fields a struct asks for.
@@ -243,6 +245,7 @@ mod tests {
             u::AppendAudit,
             u::SealAudit,
             h::PruneHistory,
+            q::VoidRequest,
         ]
     }
 
@@ -425,7 +428,7 @@ mod tests {
         let state = fields_of::<record::State>().join(", ");
         assert!(STATE.contains(&format!("local {state} =\n        unpack(unpack_record(bytes, HOT))")), "{state}");
         assert_eq!(fields_of::<time::LeaseClock>(), ["now", "wall", "boot_id", "boot"], "clock");
-        let event = ["csn", "at", "client", "request", "actor", "verb", "wakes", "images"];
+        let event = ["csn", "at", "client", "request", "actor", "verb", "wakes", "images", "texts", "gone"];
         assert_eq!(fields_of::<record::Event>(), event, "append_event lists these");
         assert_eq!(fields_of::<record::Image>(), ["table", "key", "record"], "commit lists these");
     }

@@ -43,43 +43,60 @@ impl Derived {
     /// # Errors
     /// `Corrupt` when the record cannot be decoded.
     pub fn add(&mut self, table: Table, key: &str, record: &[u8]) -> Result<()> {
-        macro_rules! by_table {
-            ($($record:ty),+ $(,)?) => {
-                match table { $(<$record as Record>::TABLE => self.add_record(key, &decode::<$record>(record, table.name())?),)+ }
-            };
-        }
-        by_table!(
-            AgentRecord,
-            SessionRecord,
-            PulseRecord,
-            LockRecord,
-            LockTicketRecord,
-            HandoverRecord,
-            TaskRecord,
-            TaskTicketRecord,
-            SetbackRecord,
-            DependencyRecord,
-            LinkRecord,
-            AnnouncementRecord,
-            ThreadRecord,
-            MessageRecord,
-            ApprovalRecord,
-            AuditRecord,
-            SealRecord,
-            KeyRecord,
-            ClientRecord,
-            RingRecord,
-            InboxRecord,
-        );
+        let mut entries = Vec::new();
+        derive(table, key, record, &mut entries, &mut self.counts)?;
+        self.entries.extend(entries);
         Ok(())
     }
+}
 
-    fn add_record<T: Record>(&mut self, key: &str, record: &T) {
-        let mut entries = Vec::new();
-        record.entries(key, &mut entries);
-        self.entries.extend(entries);
-        record.count(&mut self.counts, 1);
+/// The index entries of one record.
+///
+/// # Errors
+/// `Corrupt` when the record cannot be decoded.
+pub fn entries_of(table: Table, key: &str, record: &[u8]) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    derive(table, key, record, &mut entries, &mut Counts::default())?;
+    Ok(entries)
+}
+
+/// What one record derives.
+fn derive(table: Table, key: &str, record: &[u8], entries: &mut Vec<Entry>, counts: &mut Counts) -> Result<()> {
+    macro_rules! by_table {
+        ($($record:ty),+ $(,)?) => {
+            match table {
+                $(<$record as Record>::TABLE => {
+                    let record = decode::<$record>(record, table.name())?;
+                    record.entries(key, entries);
+                    record.count(counts, 1);
+                })+
+            }
+        };
     }
+    by_table!(
+        AgentRecord,
+        SessionRecord,
+        PulseRecord,
+        LockRecord,
+        LockTicketRecord,
+        HandoverRecord,
+        TaskRecord,
+        TaskTicketRecord,
+        SetbackRecord,
+        DependencyRecord,
+        LinkRecord,
+        AnnouncementRecord,
+        ThreadRecord,
+        MessageRecord,
+        ApprovalRecord,
+        AuditRecord,
+        SealRecord,
+        KeyRecord,
+        ClientRecord,
+        RingRecord,
+        InboxRecord,
+    );
+    Ok(())
 }
 
 impl Snapshot {

@@ -16,7 +16,7 @@ use crate::database::{self, Synced};
 use crate::error::Fault;
 use crate::feed;
 use crate::gate::{Gate, Passage};
-use crate::mode::{ModeEngine, ModeRow};
+use crate::mode::{self, ModeEngine, ModeRow};
 use crate::namespace::Namespace;
 use crate::rows::SqliteRows;
 use crate::turnstile::turnstile;
@@ -86,7 +86,7 @@ impl Committer {
         let begun = Instant::now();
         let mut rows = SqliteRows::new(conn);
         // Nobody can change the row while this transaction is open.
-        let mode = ModeRow::read(conn).map_err(|e| e.to_string());
+        let mode = mode::read_row(conn).map_err(|e| e.to_string());
         let mut done: Vec<(R, Result<Stepped>)> = Vec::new();
         let mut request = Some(first);
         while let Some(r) = request {

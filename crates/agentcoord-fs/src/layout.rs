@@ -125,9 +125,8 @@ pub(crate) const CREATE: [&str; 5] = [
     "CREATE TABLE blob (name TEXT NOT NULL PRIMARY KEY, bytes BLOB NOT NULL)",
     "CREATE TABLE event (csn INTEGER PRIMARY KEY, wakes TEXT, event BLOB NOT NULL)",
     "CREATE TABLE mode (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, engine TEXT NOT NULL, \
-     phase TEXT NOT NULL, attempt INTEGER NOT NULL, complainant TEXT, run_id TEXT, instance TEXT, \
-     generation INTEGER NOT NULL, replica_csn INTEGER NOT NULL, replica_complete INTEGER NOT NULL, \
-     right_to_take_over INTEGER NOT NULL, owner TEXT)",
+     phase TEXT NOT NULL, attempt INTEGER NOT NULL, complainant TEXT, reason TEXT, run_id TEXT, instance TEXT, \
+     generation INTEGER NOT NULL, replica_complete INTEGER NOT NULL, right_to_take_over INTEGER NOT NULL, owner TEXT)",
 ];
 
 /// What empties the tables beside the record tables; the mode stays.
@@ -154,10 +153,10 @@ pub(crate) const EVENTS_AFTER: &str = "SELECT event FROM event WHERE csn > ?1 OR
 pub(crate) const EVENT_BOUNDS: &str = "SELECT (SELECT min(csn) FROM event), (SELECT max(csn) FROM event)";
 pub(crate) const WAKES_AFTER: &str = "SELECT wakes FROM event WHERE csn > ?1 AND wakes IS NOT NULL ORDER BY csn";
 
-pub(crate) const MODE_GET: &str = "SELECT epoch, engine, phase, attempt, complainant, run_id, instance, generation, \
-     replica_csn, replica_complete, right_to_take_over, owner FROM mode WHERE one = 1";
+pub(crate) const MODE_GET: &str = "SELECT epoch, engine, phase, attempt, complainant, reason, run_id, instance, \
+     generation, replica_complete, right_to_take_over, owner FROM mode WHERE one = 1";
 pub(crate) const MODE_PUT: &str = "INSERT OR REPLACE INTO mode (one, epoch, engine, phase, attempt, complainant, \
-     run_id, instance, generation, replica_csn, replica_complete, right_to_take_over, owner) \
+     reason, run_id, instance, generation, replica_complete, right_to_take_over, owner) \
      VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 #[cfg(test)]

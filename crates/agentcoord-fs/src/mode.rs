@@ -1,4 +1,5 @@
-//! The host's decision which engine is active: its row (the truth), its word (the published copy), and the lock.
+//! The host's decision which engine is active, as it is kept: its row (the truth), its word (the published copy), and the
+//! lock. What the changes mean stands in [`agentcoord_core::mode`].
 //!
 //! Changes are made under the lock and in one order: row, then word. Whoever finds the word and the row to differ takes
 //! the lock and publishes the row again; no step depends on the process that began it.
@@ -6,7 +7,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use agentcoord_core::ids::{Csn, Epoch, Id, TOKEN_LIMIT, TOKEN_SEQUENCE_BITS};
+use agentcoord_core::ids::{Epoch, Id, TOKEN_LIMIT, TOKEN_SEQUENCE_BITS};
+pub use agentcoord_core::mode::{ModeEngine, ModeRow, ModeWord, Phase};
 use agentcoord_core::{Error, Result};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, fdatasync, flock};
@@ -18,225 +20,96 @@ use crate::layout;
 use crate::namespace::Namespace;
 use crate::turnstile::turnstile;
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name {
-            $($(#[$vdoc])* $variant,)+
-        }
+/// The row, in the caller's transaction or snapshot.
+pub(crate) fn read_row(conn: &Connection) -> Result<Option<ModeRow>> {
+    let found = conn
+        .prepare_cached(layout::MODE_GET)
+        .and_then(|mut s| s.query_row([], row_of).optional())
+        .map_err(Fault::sqlite("read the mode"))?;
+    match found {
+        Some(Some(row)) => Ok(Some(row)),
+        None => Ok(None),
+        Some(None) => Err(Error::Corrupt { key: "mode".into(), source: None }),
+    }
+}
 
-        impl $name {
-            /// As a word.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-
-            fn number(self) -> u8 {
-                match self { $(Self::$variant => $number,)+ }
-            }
-
-            fn of_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-
-            fn of_number(number: u8) -> Option<Self> {
-                match number { $($number => Some(Self::$variant),)+ _ => None }
-            }
-        }
+fn row_of(row: &Row<'_>) -> rusqlite::Result<Option<ModeRow>> {
+    let number = |i: usize| row.get::<_, i64>(i).map(|n| u64::try_from(n).ok());
+    let (Some(epoch), Some(attempt), Some(generation)) = (number(0)?, number(3)?, number(8)?) else {
+        return Ok(None);
     };
+    let engine = ModeEngine::of_word(&row.get::<_, String>(1)?);
+    let (Some(engine), Some(phase)) = (engine, Phase::of_word(&row.get::<_, String>(2)?)) else {
+        return Ok(None);
+    };
+    let owner = match row.get::<_, Option<String>>(11)?.map(|text| text.parse::<Id>()) {
+        Some(Err(_)) => return Ok(None),
+        Some(Ok(id)) => Some(id),
+        None => None,
+    };
+    Ok(Some(ModeRow {
+        epoch: Epoch(epoch),
+        engine,
+        phase,
+        attempt,
+        complainant: row.get(4)?,
+        reason: row.get(5)?,
+        run_id: row.get(6)?,
+        instance: row.get(7)?,
+        generation,
+        replica_complete: row.get(9)?,
+        right_to_take_over: row.get(10)?,
+        owner,
+    }))
 }
 
-words! {
-    /// The engine that a host uses.
-    ModeEngine {
-        /// Redis or Valkey.
-        Redis = 1 "redis",
-        /// The embedded file.
-        Files = 2 "files",
-    }
-}
-
-words! {
-    /// Where a switch of the engine stands.
-    Phase {
-        /// The engine serves.
-        Serving = 1 "serving",
-        /// The file engine is being brought up to date before it takes over.
-        Preparing = 2 "preparing",
-        /// The state is being carried back to Redis.
-        Returning = 3 "returning",
-        /// This host is joining a namespace that another host has founded.
-        Joining = 4 "joining",
-    }
-}
-
-/// The decision and all that its switches need.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModeRow {
-    /// The number of the decision. It never goes back.
-    pub epoch: Epoch,
-    /// The engine.
-    pub engine: ModeEngine,
-    /// Where its switch stands.
-    pub phase: Phase,
-    /// The number of the attempt to switch.
-    pub attempt: u64,
-    /// Who found Redis gone.
-    pub complainant: Option<String>,
-    /// The run of the Redis server that this epoch is bound to.
-    pub run_id: Option<String>,
-    /// The lineage of the state in Redis.
-    pub instance: Option<String>,
-    /// The generation of the state in Redis.
-    pub generation: u64,
-    /// How far the local replica of Redis goes.
-    pub replica_csn: Csn,
-    /// Whether the replica has everything up to there.
-    pub replica_complete: bool,
-    /// Whether this host may take over when Redis is gone.
-    pub right_to_take_over: bool,
-    /// The host that owns the namespace.
-    pub owner: Option<Id>,
-}
-
-impl ModeRow {
-    /// A row for an engine that serves, with nothing else known.
-    #[must_use]
-    pub fn serving(epoch: Epoch, engine: ModeEngine) -> Self {
-        Self {
-            epoch,
-            engine,
-            phase: Phase::Serving,
-            attempt: 0,
-            complainant: None,
-            run_id: None,
-            instance: None,
-            generation: 0,
-            replica_csn: Csn(0),
-            replica_complete: false,
-            right_to_take_over: false,
-            owner: None,
-        }
-    }
-
-    /// The published part.
-    #[must_use]
-    pub fn word(&self) -> ModeWord {
-        ModeWord { epoch: self.epoch, engine: self.engine, phase: self.phase }
-    }
-
-    pub(crate) fn read(conn: &Connection) -> Result<Option<Self>> {
-        let found = conn
-            .prepare_cached(layout::MODE_GET)
-            .and_then(|mut s| s.query_row([], Self::of).optional())
-            .map_err(Fault::sqlite("read the mode"))?;
-        match found {
-            Some(Some(row)) => Ok(Some(row)),
-            None => Ok(None),
-            Some(None) => Err(Error::Corrupt { key: "mode".into(), source: None }),
-        }
-    }
-
-    fn of(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
-        let number = |i: usize| row.get::<_, i64>(i).map(|n| u64::try_from(n).ok());
-        let (Some(epoch), Some(attempt), Some(generation), Some(replica_csn)) =
-            (number(0)?, number(3)?, number(7)?, number(8)?)
-        else {
-            return Ok(None);
-        };
-        let engine = ModeEngine::of_word(&row.get::<_, String>(1)?);
-        let (Some(engine), Some(phase)) = (engine, Phase::of_word(&row.get::<_, String>(2)?)) else {
-            return Ok(None);
-        };
-        let owner = match row.get::<_, Option<String>>(11)?.map(|text| text.parse::<Id>()) {
-            Some(Err(_)) => return Ok(None),
-            Some(Ok(id)) => Some(id),
-            None => None,
-        };
-        Ok(Some(Self {
-            epoch: Epoch(epoch),
-            engine,
-            phase,
-            attempt,
-            complainant: row.get(4)?,
-            run_id: row.get(5)?,
-            instance: row.get(6)?,
-            generation,
-            replica_csn: Csn(replica_csn),
-            replica_complete: row.get(9)?,
-            right_to_take_over: row.get(10)?,
-            owner,
-        }))
-    }
-
-    fn store(&self, conn: &Connection) -> rusqlite::Result<()> {
-        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        conn.execute(
-            layout::MODE_PUT,
-            params![
-                number(self.epoch.0),
-                self.engine.word(),
-                self.phase.word(),
-                number(self.attempt),
-                self.complainant,
-                self.run_id,
-                self.instance,
-                number(self.generation),
-                number(self.replica_csn.0),
-                self.replica_complete,
-                self.right_to_take_over,
-                self.owner.as_ref().map(Id::as_str),
-            ],
-        )
-        .map(|_| ())
-    }
-}
-
-/// The published copy of the decision: 8 bytes, read before and after every operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModeWord {
-    /// See [`ModeRow::epoch`].
-    pub epoch: Epoch,
-    /// See [`ModeRow::engine`].
-    pub engine: ModeEngine,
-    /// See [`ModeRow::phase`].
-    pub phase: Phase,
+/// Writes the row, in the caller's transaction.
+pub(crate) fn store_row(row: &ModeRow, conn: &Connection) -> rusqlite::Result<()> {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    conn.execute(
+        layout::MODE_PUT,
+        params![
+            number(row.epoch.0),
+            row.engine.word(),
+            row.phase.word(),
+            number(row.attempt),
+            row.complainant,
+            row.reason,
+            row.run_id,
+            row.instance,
+            number(row.generation),
+            row.replica_complete,
+            row.right_to_take_over,
+            row.owner.as_ref().map(Id::as_str),
+        ],
+    )
+    .map(|_| ())
 }
 
 /// The form of the word; another form is not understood and leads to the slow path.
 const FORM: u8 = 1;
 
-impl ModeWord {
-    /// Whether this engine serves in this epoch.
-    #[must_use]
-    pub fn serves(&self, epoch: Epoch, engine: ModeEngine) -> bool {
-        *self == Self { epoch, engine, phase: Phase::Serving }
-    }
+fn encode(word: ModeWord) -> Option<[u8; 8]> {
+    let [a, b, c, d] = u32::try_from(word.epoch.0).ok()?.to_le_bytes();
+    let mut bytes = [a, b, c, d, word.engine.number(), word.phase.number(), FORM, 0];
+    bytes[7] = check(&bytes[..7]);
+    Some(bytes)
+}
 
-    fn encode(self) -> Option<[u8; 8]> {
-        let [a, b, c, d] = u32::try_from(self.epoch.0).ok()?.to_le_bytes();
-        let mut bytes = [a, b, c, d, self.engine.number(), self.phase.number(), FORM, 0];
-        bytes[7] = check(&bytes[..7]);
-        Some(bytes)
+fn decode(bytes: [u8; 8]) -> Option<ModeWord> {
+    let [a, b, c, d, engine, phase, form, sum] = bytes;
+    if form != FORM || sum != check(&bytes[..7]) {
+        return None;
     }
+    let epoch = Epoch(u32::from_le_bytes([a, b, c, d]).into());
+    Some(ModeWord { epoch, engine: ModeEngine::of_number(engine)?, phase: Phase::of_number(phase)? })
+}
 
-    fn decode(bytes: [u8; 8]) -> Option<Self> {
-        let [a, b, c, d, engine, phase, form, sum] = bytes;
-        if form != FORM || sum != check(&bytes[..7]) {
-            return None;
-        }
-        let epoch = Epoch(u32::from_le_bytes([a, b, c, d]).into());
-        Some(Self { epoch, engine: ModeEngine::of_number(engine)?, phase: Phase::of_number(phase)? })
-    }
-
-    /// None: not written yet, torn, or of another form. The row decides then.
-    pub(crate) fn read(file: &File) -> Option<Self> {
-        let mut bytes = [0; 8];
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        Self::decode(bytes)
-    }
+/// None: not written yet, torn, or of another form. The row decides then.
+pub(crate) fn read_word(file: &File) -> Option<ModeWord> {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    decode(bytes)
 }
 
 /// CRC-8 (polynomial 0x07), begun at 1 so that a file of zeros is not a word.
@@ -280,12 +153,12 @@ impl ModeLock {
             let txn = conn
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(Fault::sqlite("begin a change of the mode"))?;
-            if let Some(old) = ModeRow::read(&txn)?
+            if let Some(old) = read_row(&txn)?
                 && old.epoch > row.epoch
             {
                 return Err(refused(format!("epoch {} is over, {} is in force", row.epoch, old.epoch)));
             }
-            row.store(&txn).map_err(Fault::sqlite("write the mode"))?;
+            store_row(row, &txn).map_err(Fault::sqlite("write the mode"))?;
             Ok(txn.commit().map_err(Fault::sqlite("write the mode"))?)
         })();
         drop(passage);
@@ -307,7 +180,7 @@ impl ModeLock {
 
     fn put_word(&self, row: &ModeRow) -> Result<()> {
         let path = &self.namespace.files().mode;
-        let bytes = row.word().encode().ok_or_else(|| refused(format!("epoch {} is too large", row.epoch)))?;
+        let bytes = encode(row.word()).ok_or_else(|| refused(format!("epoch {} is too large", row.epoch)))?;
         let file = self.namespace.word_file();
         file.write_all_at(&bytes, 0).map_err(Fault::io("write", path))?;
         // After a power cut an old word beside a new row would send writes to the wrong engine.
@@ -333,15 +206,15 @@ mod tests {
     #[test]
     fn word_survives_its_encoding_and_damage_is_noticed() {
         let word = ModeWord { epoch: Epoch(16_704), engine: ModeEngine::Files, phase: Phase::Serving };
-        let bytes = word.encode().expect("fits");
-        assert_eq!(ModeWord::decode(bytes), Some(word));
+        let bytes = encode(word).expect("fits");
+        assert_eq!(decode(bytes), Some(word));
         for i in 0..8 {
             for bit in 0..8 {
                 let mut torn = bytes;
                 torn[i] ^= 1 << bit;
-                assert_eq!(ModeWord::decode(torn), None, "byte {i} bit {bit}");
+                assert_eq!(decode(torn), None, "byte {i} bit {bit}");
             }
         }
-        assert_eq!(ModeWord::decode([0; 8]), None);
+        assert_eq!(decode([0; 8]), None);
     }
 }

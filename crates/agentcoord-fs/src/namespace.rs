@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::error::Fault;
 use crate::layout::{self, Files};
-use crate::mode::{ModeLock, ModeRow, ModeWord};
+use crate::mode::{self, ModeLock, ModeRow, ModeWord};
 use crate::schema;
 use crate::state_dir::StateDir;
 
@@ -65,13 +65,13 @@ impl Namespace {
     #[must_use]
     pub fn word(&self) -> Option<ModeWord> {
         let linked = self.inner.word.metadata().is_ok_and(|meta| meta.nlink() > 0);
-        linked.then(|| ModeWord::read(&self.inner.word)).flatten()
+        linked.then(|| mode::read_word(&self.inner.word)).flatten()
     }
 
     /// The mode row; none before an engine was chosen.
     pub fn row(&self) -> Result<Option<ModeRow>> {
         self.still_there()?;
-        ModeRow::read(&self.reader())
+        mode::read_row(&self.reader())
     }
 
     /// Waits for the right to change the mode, at most 10 s.

@@ -319,6 +319,7 @@ macro_rules! conformance {
             a_number_with_another_body_is_refused,
             late_copy_of_a_request_asked_again_does_nothing,
             late_copy_of_a_request_refused_again_does_nothing,
+            a_voided_request_never_happens,
             a_number_with_another_blob_is_refused,
             numbers_belong_to_their_client,
             a_number_below_the_window_is_too_old,

@@ -11,6 +11,7 @@ mod audit;
 mod board;
 mod history;
 mod lock;
+mod request;
 mod step;
 mod task;
 
@@ -19,7 +20,9 @@ use crate::op::{Answer, Call, Verb, decode, encode};
 use crate::record::{ClientRecord, RingRecord};
 use crate::table::Table;
 use crate::time::Reading;
-use crate::{agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, task as t};
+use crate::{
+    agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, request as q, task as t,
+};
 
 pub(crate) use lock::overlapping;
 use rows::Rows;
@@ -75,6 +78,7 @@ pub fn run<R: Rows>(rows: &mut R, call: &Call, reading: &Reading) -> Result<Step
         u::AppendAudit => audit::append,
         u::SealAudit => audit::seal,
         h::PruneHistory => history::prune,
+        q::VoidRequest => request::void,
     }
 }
 

@@ -451,6 +451,8 @@ impl<'a, R: Rows> Step<'a, R> {
                 verb: self.call.verb.to_owned(),
                 wakes: self.wakes.clone(),
                 images,
+                texts: self.call.blobs.iter().map(|blob| blob.name.clone()).collect(),
+                gone: self.gone.clone(),
             })?;
         }
         self.rows.set_state(&self.state)?;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use agentcoord_core::engine::Engine;
-use agentcoord_core::ids::{Csn, Epoch, Id};
+use agentcoord_core::ids::{Epoch, Id};
 use agentcoord_core::{Disposition, Error};
 use agentcoord_fs::{ModeEngine, ModeRow, Phase, Threading};
 
@@ -20,7 +20,7 @@ fn row_and_word_are_read_back_as_written() {
         run_id: Some("abc".into()),
         instance: Some("def".into()),
         generation: 2,
-        replica_csn: Csn(99),
+        reason: Some("gone".into()),
         replica_complete: true,
         right_to_take_over: true,
         owner: Some(Id::random()),

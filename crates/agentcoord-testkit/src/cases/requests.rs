@@ -5,8 +5,9 @@ use agentcoord_core::board::{OpenThread, PostMessage};
 use agentcoord_core::ids::Epoch;
 use agentcoord_core::limits;
 use agentcoord_core::lock::{AcquireLock, WithdrawLock};
-use agentcoord_core::op::{Call, answer};
+use agentcoord_core::op::{Call, Op, answer};
 use agentcoord_core::record::{NEVER, RingRecord};
+use agentcoord_core::request::VoidRequest;
 use agentcoord_core::store::Backend;
 use agentcoord_core::table::Table;
 use agentcoord_core::task::{CreateTasks, NewTask};
@@ -223,6 +224,22 @@ pub async fn late_copy_of_a_request_asked_again_does_nothing(scene: Scene) {
     bob.release(held.token).await.expect("held");
     contended(ada.send(&first).await.expect("the answer that was heard"));
     assert!(scene.holders("a").await.is_empty());
+}
+
+/// A request of a client that has ended is settled: it has happened, or never will, also when it arrives late.
+pub async fn a_voided_request_never_happens(scene: Scene) {
+    let (ada, bob, system) = (scene.agent("ada").await, scene.agent("bob").await, scene.system().await);
+    let (done, late) = (ada.op(entry("{\"a\":1}")), ada.op(entry("{\"a\":2}")));
+    let seq = ada.send(&done).await.expect("accepted");
+    let void = |op: &Op<AppendAudit>| VoidRequest { client: op.client.clone(), request: op.request };
+    assert!(system.ask(void(&done)).await.expect("accepted").settled, "it has happened");
+    assert!(!system.ask(void(&late)).await.expect("accepted").settled, "it has not");
+    let csn = scene.csn().await;
+    assert!(matches!(ada.send(&late).await, Err(Error::TooOld { .. })), "it came too late");
+    assert_eq!(ada.send(&done).await.expect("repeated"), seq);
+    assert!(system.ask(void(&late)).await.expect("accepted").settled, "nothing is left to settle");
+    refused!(bob.ask(void(&late)).await, Error::Refused { policy: "system_only", .. });
+    assert_eq!(scene.csn().await, csn);
 }
 
 /// The same holds for refusals.

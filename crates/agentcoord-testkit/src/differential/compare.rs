@@ -159,17 +159,28 @@ struct Told {
     head: String,
     wakes: Vec<String>,
     images: Vec<(Table, String, Option<String>)>,
+    texts: Vec<String>,
+    gone: Vec<String>,
 }
 
 impl Told {
     fn new(event: &Event) -> Self {
-        let Event { csn, at, client, request, actor, verb, wakes, images } = event;
+        let Event { csn, at, client, request, actor, verb, wakes, images, texts, gone } = event;
         let record = |i: &Image| (!i.record.is_empty()).then(|| describe(i.table, &i.record));
         let mut images: Vec<_> = images.iter().map(|i| (i.table, i.key.clone(), record(i))).collect();
         images.sort();
         let mut wakes = wakes.clone();
         wakes.sort();
-        Self { csn: *csn, head: format!("at {at} {verb} by {actor:?} as {client}-{request}"), wakes, images }
+        let (texts, mut gone) = (texts.clone(), gone.clone());
+        gone.sort();
+        Self {
+            csn: *csn,
+            head: format!("at {at} {verb} by {actor:?} as {client}-{request}"),
+            wakes,
+            images,
+            texts,
+            gone,
+        }
     }
 }
 

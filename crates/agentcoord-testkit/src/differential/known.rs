@@ -8,6 +8,7 @@ use agentcoord_core::history::Pruned;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
 use agentcoord_core::op::{Actor, Answer, Call, Verb, decode};
+use agentcoord_core::request::Voided;
 use agentcoord_core::task::{Claim, Created, TaskChanged, Withdrawn};
 
 use crate::random::Random;
@@ -213,4 +214,17 @@ impl Teach for Sealed {
 macro_rules! teaches_nothing {
     ($($reply:ty),+) => { $(impl Teach for $reply { fn teach(self, _call: &Call, _known: &mut Known) {} })+ };
 }
-teaches_nothing!(Beat, Deregistered, Evicted, Ticked, Grant, Released, Revoked, Withdrawn, Consumed, InboxRead, Pruned);
+teaches_nothing!(
+    Beat,
+    Deregistered,
+    Evicted,
+    Ticked,
+    Grant,
+    Released,
+    Revoked,
+    Withdrawn,
+    Consumed,
+    InboxRead,
+    Pruned,
+    Voided
+);

@@ -15,6 +15,7 @@ use agentcoord_core::lock::{
     AcquireLock, ConfirmLock, LockMode, LockPath, ReleaseLock, RenewLock, RevokeLock, WaitLock, WithdrawLock,
 };
 use agentcoord_core::op::{Actor, Answer, Call, Op, Verb, decode};
+use agentcoord_core::request::VoidRequest;
 
 use super::known::{Asking, Client, Known, Teach, learn};
 use crate::random::Random;
@@ -281,8 +282,19 @@ impl Generator {
             76..84 => self.board(),
             84..96 => self.approvals(),
             96..97 => self.prune(),
+            97..98 => self.void(),
             _ => self.audit(),
         }
+    }
+
+    /// Settles some request, mostly one that is yet to come.
+    fn void(&mut self) -> Asked {
+        let at = self.random.below(self.clients.len());
+        let next = self.clients[at].next + 3;
+        let request = RequestNo(next.saturating_sub(self.random.number() % 8).max(1));
+        let body = VoidRequest { client: self.clients[at].id.clone(), request };
+        let actor = if self.random.one_in(5) { self.actor() } else { Actor::System };
+        self.ask(actor, body)
     }
 
     fn evict(&mut self) -> Asked {
