@@ -29,6 +29,7 @@ pub mod store;
 pub mod table;
 pub mod task;
 pub mod time;
+pub mod waypoint;
 
 pub use error::{Disposition, Error, Noun, Result};
 pub use store::Store;

@@ -41,6 +41,11 @@ pub const RETENTION: u64 = 7 * 24 * 3_600_000;
 /// Final records of one noun are kept up to so many, however young they are.
 pub const RETAINED: u64 = 100_000;
 
+/// Redis that has not answered for so long is taken for gone.
+pub const DETECTION: u64 = 1_000;
+/// Redis that was healthy for so long gets everything back.
+pub const RETURN_AFTER: u64 = 10_000;
+
 /// Due items that a mutation settles before its own work.
 pub const REAP_PER_STEP: usize = 8;
 /// Audit entries whose seals share a record.

@@ -17,6 +17,18 @@ use crate::rows::SqliteRows;
 use crate::turnstile::turnstile;
 
 impl Namespace {
+    /// How many records are stored.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn records(&self) -> Result<usize> {
+        let conn = self.reader();
+        let count = |table: Table| conn.query_row(&layout::table(table).count, [], |row| row.get::<_, i64>(0));
+        let counts: rusqlite::Result<Vec<i64>> = Table::ALL.into_iter().map(count).collect();
+        let sum: i64 = counts.map_err(Fault::sqlite("count the records"))?.into_iter().sum();
+        Ok(usize::try_from(sum).unwrap_or(0))
+    }
+
     /// Everything that is stored, in one snapshot. The event log stays.
     ///
     /// # Errors

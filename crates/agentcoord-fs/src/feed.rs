@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -17,12 +16,11 @@ use agentcoord_core::ids::Csn;
 use agentcoord_core::record::Event;
 use agentcoord_core::{Error, Result};
 use async_trait::async_trait;
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
 use crate::error::Fault;
+use crate::inotify::{self, Heard};
 use crate::namespace::Namespace;
 
 /// How long to wait without having heard the bell.
@@ -52,7 +50,7 @@ impl Feed for FsFeed {
         let file = open(path).map_err(Fault::io("open", path))?;
         // A commit has it for a moment, to try it.
         rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared)).map_err(Fault::errno("lock", path))?;
-        let bell = match listen(path) {
+        let bell = match inotify::watch(path) {
             Ok(watch) => Some(on_reactor(watch).map_err(Fault::io("listen to", path))?),
             Err(errno) => {
                 tracing::debug!(%errno, "no inotify; looking every 50 ms");
@@ -74,13 +72,6 @@ pub(crate) fn ring(bell: &File) {
         Ok(()) => drop(flock(bell, FlockOperation::Unlock)),
         Err(_) => drop(bell.write_all_at(b".", 0)),
     }
-}
-
-fn listen(path: &Path) -> Result<OwnedFd, Errno> {
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    // Processes keep the bell open, so its removal shows as a change of its attributes.
-    inotify::add_watch(&watch, path, WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::MOVE_SELF)?;
-    Ok(watch)
 }
 
 #[allow(deprecated, reason = "the successor is unsafe; an OwnedFd that is moved in meets all that it asks for")]
@@ -110,9 +101,12 @@ impl FsFollower {
             return Ok(());
         };
         let mut ready = bell.readable().await.map_err(|e| Error::backend("the bell of the log cannot be heard", e))?;
-        let there = drain(bell.get_ref());
+        let heard = inotify::drain(bell.get_ref());
         ready.clear_ready();
-        there
+        match heard {
+            Heard::Rings | Heard::Overflow => Ok(()),
+            Heard::Gone => Err(Error::unavailable("the workspace's files were removed")),
+        }
     }
 }
 
@@ -129,21 +123,6 @@ impl Follower for FsFollower {
                 heard = self.heard() => heard?,
                 () = tokio::time::sleep_until(until) => return self.engine.events(after, limit).await,
             }
-        }
-    }
-}
-
-/// Takes the rings up, before the log is read.
-fn drain(watch: &OwnedFd) -> Result<()> {
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut reader = inotify::Reader::new(watch, &mut buffer);
-    loop {
-        match reader.next() {
-            Ok(event) if event.events().intersects(ReadFlags::IGNORED | ReadFlags::ATTRIB | ReadFlags::MOVE_SELF) => {
-                return Err(Error::unavailable("the workspace's files were removed"));
-            }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return Ok(()),
         }
     }
 }

@@ -65,6 +65,10 @@ pub(crate) struct Files {
     pub(crate) audit_head: PathBuf,
     /// Locked by those who follow the log of events, and written after every commit while it is locked.
     pub(crate) feed: PathBuf,
+    /// What processes have been told by Redis, each in a slot of two files.
+    pub(crate) journals: PathBuf,
+    /// How far journals and replica go.
+    pub(crate) extent: PathBuf,
 }
 
 impl Files {
@@ -81,7 +85,14 @@ impl Files {
             bell: file("bell"),
             audit_head: file("audit.head"),
             feed: file("feed"),
+            journals: file("journals"),
+            extent: file("extent"),
         }
+    }
+
+    /// The two files of a slot for a journal.
+    pub(crate) fn journal(&self, slot: usize) -> [PathBuf; 2] {
+        ["a", "b"].map(|half| self.journals.join(format!("{slot}.{half}")))
     }
 }
 
@@ -93,6 +104,8 @@ pub(crate) struct TableSql {
     pub(crate) put: String,
     pub(crate) delete: String,
     pub(crate) all: String,
+    pub(crate) page: String,
+    pub(crate) count: String,
     pub(crate) clear: String,
 }
 
@@ -114,6 +127,8 @@ fn table_sql(table: Table) -> TableSql {
         ),
         delete: format!("DELETE FROM \"{name}\" WHERE key = ?1"),
         all: format!("SELECT key, record FROM \"{name}\" ORDER BY key"),
+        page: format!("SELECT key, record FROM \"{name}\" WHERE key > ?1 ORDER BY key LIMIT ?2"),
+        count: format!("SELECT count(*) FROM \"{name}\""),
         clear: format!("DELETE FROM \"{name}\""),
     }
 }
@@ -145,6 +160,7 @@ pub(crate) const BLOB_GET: &str = "SELECT bytes FROM blob WHERE name = ?1";
 /// Blobs never change: the first one stays.
 pub(crate) const BLOB_PUT: &str = "INSERT OR IGNORE INTO blob (name, bytes) VALUES (?1, ?2)";
 pub(crate) const BLOB_DELETE: &str = "DELETE FROM blob WHERE name = ?1";
+pub(crate) const BLOB_PAGE: &str = "SELECT name, bytes FROM blob WHERE name > ?1 ORDER BY name LIMIT ?2";
 pub(crate) const BLOB_ALL: &str = "SELECT name, bytes FROM blob ORDER BY name";
 
 pub(crate) const EVENT_PUT: &str = "INSERT INTO event (csn, wakes, event) VALUES (?1, ?2, ?3)";

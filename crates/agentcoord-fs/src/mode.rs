@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use agentcoord_core::ids::{Epoch, Id, TOKEN_LIMIT, TOKEN_SEQUENCE_BITS};
 pub use agentcoord_core::mode::{ModeEngine, ModeRow, ModeWord, Phase};
-use agentcoord_core::{Error, Result};
+use agentcoord_core::{Error, Result, waypoint};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, fdatasync, flock};
 
@@ -133,6 +133,10 @@ impl ModeLock {
         Ok(lock)
     }
 
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// The row as it stands.
     pub fn row(&self) -> Result<Option<ModeRow>> {
         self.namespace.row()
@@ -163,6 +167,7 @@ impl ModeLock {
         })();
         drop(passage);
         stored?;
+        waypoint::reached("mode/row");
         std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
         self.put_word(row)
     }

@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,11 +16,10 @@ use agentcoord_core::ids::Csn;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::io::Errno;
 
 use crate::database;
 use crate::error::Fault;
+use crate::inotify::{self, Heard};
 use crate::namespace::Namespace;
 use crate::reads::{self, News};
 
@@ -73,7 +71,8 @@ impl FsWakes {
             return Ok(());
         }
         let bell = &self.namespace.files().bell;
-        let watch = watch(bell).inspect_err(|errno| tracing::debug!(%errno, "no inotify; looking every 50 ms")).ok();
+        let watch =
+            inotify::watch(bell).inspect_err(|errno| tracing::debug!(%errno, "no inotify; looking every 50 ms")).ok();
         let conn = database::connect_reader(&self.namespace.files().database)?;
         let (_, last) = reads::bounds(&conn)?;
         let listener =
@@ -119,13 +118,6 @@ impl Shared {
     }
 }
 
-fn watch(bell: &std::path::Path) -> Result<OwnedFd, Errno> {
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    // Processes keep the bell open, so its removal shows as a change of its attributes.
-    inotify::add_watch(&watch, bell, WatchFlags::MODIFY | WatchFlags::ATTRIB | WatchFlags::MOVE_SELF)?;
-    Ok(watch)
-}
-
 /// What the thread has.
 struct Listener {
     conn: Connection,
@@ -168,7 +160,7 @@ impl Listener {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.shared.nudge, &mut count);
         let Some(watch) = &self.watch else { return false };
-        match drain(watch) {
+        match inotify::drain(watch) {
             Heard::Rings => false,
             Heard::Overflow => true,
             Heard::Gone => {
@@ -203,29 +195,6 @@ impl Listener {
         };
         for wake in wakes {
             (self.sink)(wake);
-        }
-    }
-}
-
-enum Heard {
-    Rings,
-    Overflow,
-    Gone,
-}
-
-/// Empties the watch.
-fn drain(watch: &OwnedFd) -> Heard {
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut reader = inotify::Reader::new(watch, &mut buffer);
-    let mut heard = Heard::Rings;
-    loop {
-        match reader.next() {
-            Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => heard = Heard::Overflow,
-            Ok(event) if event.events().intersects(ReadFlags::IGNORED | ReadFlags::ATTRIB | ReadFlags::MOVE_SELF) => {
-                return Heard::Gone;
-            }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return heard,
         }
     }
 }

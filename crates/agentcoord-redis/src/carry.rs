@@ -158,18 +158,23 @@ async fn read_all(url: &RedisUrl, keys: &Keys, deadlines: Deadlines) -> Result<R
 }
 
 /// A walk over the keys of a generation.
-struct Cursor {
+pub(crate) struct Cursor {
     pattern: String,
     at: Option<u64>,
 }
 
 impl Cursor {
     fn start(keys: &Keys) -> Self {
-        Self { pattern: keys.pattern(), at: Some(0) }
+        Self::over(keys.pattern())
+    }
+
+    /// A walk over all keys that fit a pattern.
+    pub(crate) fn over(pattern: String) -> Self {
+        Self { pattern, at: Some(0) }
     }
 
     /// The next names, perhaps none; `None` at the end.
-    async fn next(
+    pub(crate) async fn next(
         &mut self,
         connection: &MultiplexedConnection,
         deadlines: Deadlines,
@@ -183,7 +188,7 @@ impl Cursor {
     }
 }
 
-async fn send<T: FromRedisValue>(connection: &MultiplexedConnection, pipe: &Pipeline) -> Result<T, Fault> {
+pub(crate) async fn send<T: FromRedisValue>(connection: &MultiplexedConnection, pipe: &Pipeline) -> Result<T, Fault> {
     let mut connection = connection.clone();
     pipe.query_async(&mut connection).await.map_err(Fault::calling)
 }

@@ -1,30 +1,33 @@
 //! The engine on Redis: a step is one script call, a read is one round trip.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use agentcoord_core::engine::{Engine, EngineKind};
-use agentcoord_core::ids::{Csn, Epoch};
+use agentcoord_core::ids::{Csn, Epoch, Id};
 use agentcoord_core::op::{Actor, Call, decode};
 use agentcoord_core::record::{Event, State};
+use agentcoord_core::replica::{Logged, Told};
 use agentcoord_core::script::{Script, library};
 use agentcoord_core::table::{Entry, Range, Table};
 use agentcoord_core::time::{Clock, Reading};
 use agentcoord_core::{Error, Result};
 use async_trait::async_trait;
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
 
 use crate::config::{Deadlines, RedisUrl};
 use crate::connection::{Admission, Connection};
 use crate::error::Fault;
 use crate::feed::RedisFeed;
-use crate::keys::{EVENT, FREEZE_WALL, Keys, STATE};
+use crate::keys::{FREEZE_WALL, Keys, STATE};
+use crate::tail;
 
 /// The engine of one namespace in one epoch. It connects at the first call.
 pub struct RedisEngine {
     connection: Connection,
     keys: Keys,
     clock: Arc<dyn Clock>,
+    /// Names the connection to scripts: answers over it arrive in order.
+    link: String,
 }
 
 impl std::fmt::Debug for RedisEngine {
@@ -47,7 +50,7 @@ impl RedisEngine {
     ) -> Result<Self> {
         let keys = Keys::new(namespace, &admission.generation)?;
         let connection = Connection::new(url, keys.clone(), admission, deadlines);
-        Ok(Self { connection, keys, clock })
+        Ok(Self { connection, keys, clock, link: Id::random().as_str()[..12].to_owned() })
     }
 
     /// Connects and checks that the server is the one that `admission` describes.
@@ -66,8 +69,8 @@ impl RedisEngine {
         RedisFeed::new(url, self.keys.clone(), connection.admission().clone(), deadlines)
     }
 
-    /// The function call of a step.
-    fn command(&self, script: &Script, call: &Call) -> Cmd {
+    /// The function call of a step. `known`: how far the caller's host knows the log, when it wants to be told the rest.
+    fn command(&self, script: &Script, call: &Call, known: Option<Csn>) -> Cmd {
         let reading = self.clock.read();
         let (actor, actor_name) = match &call.actor {
             Actor::Session(id) => ("session", id.as_str()),
@@ -81,15 +84,16 @@ impl RedisEngine {
         command.arg(&reading.boot_id).arg(reading.boot).arg(self.keys.wake_prefix()).arg(call.verb);
         let fence = call.fence.map(|token| token.to_string());
         command.arg(u8::from(call.again)).arg(&call.body).arg(fence.unwrap_or_default());
+        command.arg(known.map(|csn| csn.to_string()).unwrap_or_default()).arg(&self.link);
         for blob in &call.blobs {
             command.arg(&blob.name).arg(&blob.bytes);
         }
         command
     }
 
-    async fn run(&self, script: &Script, call: &Call) -> Result<Vec<u8>, Fault> {
-        let command = self.command(script, call);
-        match self.connection.call::<Vec<u8>>(&command).await {
+    async fn run(&self, script: &Script, call: &Call, known: Option<Csn>) -> Result<Value, Fault> {
+        let command = self.command(script, call, known);
+        match self.connection.call::<Value>(&command).await {
             // The server does not know the library (any more): it has run nothing.
             Err(Fault::Server(reason)) if reason.contains("Function not found") => {
                 let mut load = redis::cmd("FUNCTION");
@@ -101,29 +105,164 @@ impl RedisEngine {
         }
     }
 
+    /// As [`Engine::step`], and tells the part of the log that the answer may have seen and that is not `known`.
+    ///
+    /// # Errors
+    /// As [`Engine::step`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the outcome unknown, and what would have been told is not told again over this engine.
+    pub async fn step_told(&self, call: &Call, known: Option<Csn>) -> Result<Stepped> {
+        let script = Script::of(call.verb)
+            .ok_or_else(|| Error::unavailable(format!("this version knows no verb {}", call.verb)))?;
+        let answer = self.run(script, call, known).await;
+        let (answer, told) = answer.and_then(tail::answer).map_err(|fault| fault.of_step(call.epoch, call.request))?;
+        if let Some((after, events)) = told {
+            return Ok(Stepped::Done(Told { answer, after, events }));
+        }
+        if answer.starts_with(FENCED) {
+            let FencedAnswer { fenced } = decode(&answer, call.verb)?;
+            if fenced.lost {
+                return Ok(Stepped::Lost);
+            }
+            return Err(fence(&fenced, &self.connection.admission().instance).of_step(call.epoch, call.request));
+        }
+        if answer.starts_with(BEHIND) {
+            return Ok(Stepped::Behind);
+        }
+        Ok(Stepped::Done(Told { answer, after: known.unwrap_or_default(), events: Vec::new() }))
+    }
+
     fn read_error(&self) -> impl Fn(Fault) -> Error {
         let epoch = self.epoch();
         move |fault| fault.of_read(epoch)
     }
 
+    /// Runs a read, and with it the part of the log that it may have seen and that is not `known`.
+    async fn read<T: FromRedisValue>(&self, mut pipe: Pipeline, known: Option<Csn>) -> Result<Told<T>, Fault> {
+        let Some(after) = known else {
+            let answer = self.connection.call_all(&pipe).await?;
+            return Ok(Told { answer, after: Csn(0), events: Vec::new() });
+        };
+        tail::ask(&mut pipe, &self.keys, after, tail::PAGE);
+        let mut values: Vec<Value> = self.connection.call_all(&pipe).await?;
+        let events = tail::entries(values.pop().unwrap_or(Value::Nil))?;
+        let answer = redis::from_redis_value(Value::Array(values)).map_err(|e| Fault::calling(e.into()))?;
+        Ok(Told { answer, after, events })
+    }
+
     /// Reads string keys. GET and not MGET, which answers a key of another type like one that is absent.
-    async fn strings(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+    async fn strings(&self, names: &[String], known: Option<Csn>) -> Result<Told<Vec<Option<Vec<u8>>>>> {
         if names.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Told { after: known.unwrap_or_default(), ..Told::default() });
         }
-        let mut pipe = Pipeline::with_capacity(names.len());
+        let mut pipe = Pipeline::with_capacity(names.len() + 1);
         for name in names {
             pipe.get(name);
         }
-        self.connection.call_all(&pipe).await.map_err(|fault| match fault {
+        self.read(pipe, known).await.map_err(|fault| match fault {
             Fault::Corrupt { detail, .. } => Error::corrupt(names.join(", "), detail),
             other => other.of_read(self.epoch()),
         })
     }
+
+    /// As [`Engine::fetch`], with the log.
+    ///
+    /// # Errors
+    /// As [`Engine::fetch`].
+    pub async fn fetch_told(
+        &self,
+        table: Table,
+        keys: &[String],
+        known: Option<Csn>,
+    ) -> Result<Told<Vec<Option<Vec<u8>>>>> {
+        if !table.is_hot() {
+            let names: Vec<String> = keys.iter().map(|key| self.keys.record(table, key)).collect();
+            return self.strings(&names, known).await;
+        }
+        if keys.is_empty() {
+            return Ok(Told { after: known.unwrap_or_default(), ..Told::default() });
+        }
+        let fields: Vec<String> = keys.iter().map(|key| Keys::field(table, key)).collect();
+        let mut pipe = redis::pipe();
+        pipe.cmd("HMGET").arg(self.keys.hot()).arg(fields);
+        self.one(pipe, known).await
+    }
+
+    /// As [`Engine::blobs`], with the log.
+    ///
+    /// # Errors
+    /// As [`Engine::blobs`].
+    pub async fn blobs_told(&self, names: &[String], known: Option<Csn>) -> Result<Told<Vec<Option<Vec<u8>>>>> {
+        let names: Vec<String> = names.iter().map(|name| self.keys.blob(name)).collect();
+        self.strings(&names, known).await
+    }
+
+    /// As [`Engine::scan`], with the log.
+    ///
+    /// # Errors
+    /// As [`Engine::scan`].
+    pub async fn scan_told(&self, range: &Range, limit: usize, known: Option<Csn>) -> Result<Told<Vec<Entry>>> {
+        let bound = |mark: u8, bytes: &[u8]| [&[mark], bytes].concat();
+        let mut pipe = redis::pipe();
+        pipe.cmd("ZRANGEBYLEX").arg(self.keys.index()).arg(bound(b'[', &range.from)).arg(bound(b'(', &range.to));
+        pipe.arg("LIMIT").arg(0).arg(limit);
+        let Told { answer, after, events } = self.one::<Vec<Vec<u8>>>(pipe, known).await?;
+        Ok(Told { answer: answer.into_iter().map(Entry).collect(), after, events })
+    }
+
+    /// As [`Engine::state`], with the log.
+    ///
+    /// # Errors
+    /// As [`Engine::state`].
+    pub async fn state_told(&self, known: Option<Csn>) -> Result<Told<(State, Reading)>> {
+        let mut pipe = redis::pipe();
+        pipe.hget(self.keys.meta(), FREEZE_WALL).hget(self.keys.hot(), STATE).cmd("TIME");
+        type Answer = (Option<u64>, Option<Vec<u8>>, (u64, u64));
+        let Told { answer, after, events } = self.read::<Answer>(pipe, known).await.map_err(self.read_error())?;
+        let (frozen, state, (seconds, micros)) = answer;
+        let state = match state {
+            Some(bytes) => decode(&bytes, "the shared state")?,
+            None => State::default(),
+        };
+        let wall = frozen.unwrap_or(seconds * 1_000 + micros / 1_000);
+        Ok(Told { answer: (state, Reading { wall, ..self.clock.read() }), after, events })
+    }
+
+    /// The log after a number, at most `limit`, as a replica needs it.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn log(&self, after: Csn, limit: usize) -> Result<Vec<Logged>> {
+        let mut pipe = redis::pipe();
+        tail::ask(&mut pipe, &self.keys, after, limit);
+        let values: Vec<Value> = self.connection.call_all(&pipe).await.map_err(self.read_error())?;
+        let page = values.into_iter().next().unwrap_or(Value::Nil);
+        tail::entries(page).map_err(self.read_error())
+    }
+
+    /// A read of one command.
+    async fn one<T: FromRedisValue>(&self, pipe: Pipeline, known: Option<Csn>) -> Result<Told<T>> {
+        let told = self.read::<(T,)>(pipe, known).await.map_err(self.read_error())?;
+        Ok(Told { answer: told.answer.0, after: told.after, events: told.events })
+    }
+}
+
+/// What became of a step whose caller keeps what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stepped {
+    /// It has an answer.
+    Done(Told<Vec<u8>>),
+    /// Nothing was executed: the caller knows too little of the log to be told the rest with an answer. Read it first.
+    Behind,
+    /// Nothing was executed: the caller knows more of the log than the server, which has lost something.
+    Lost,
 }
 
 /// What a script answers to a caller whose epoch is over, before anything else: a map with this one field.
 const FENCED: &[u8] = b"\x81\xa6fenced";
+/// The same for one who knows too little of the log.
+const BEHIND: &[u8] = b"\x81\xa6behind";
 
 #[derive(serde::Deserialize)]
 struct FencedAnswer {
@@ -136,6 +275,8 @@ struct Found {
     epoch: u64,
     instance: String,
     closed: bool,
+    #[serde(default)]
+    lost: bool,
 }
 
 /// Why a caller of this instance is fenced out.
@@ -162,69 +303,29 @@ impl Engine for RedisEngine {
     }
 
     async fn step(&self, call: Call) -> Result<Vec<u8>> {
-        let script = Script::of(call.verb)
-            .ok_or_else(|| Error::unavailable(format!("this version knows no verb {}", call.verb)))?;
-        let answer = self.run(script, &call).await.map_err(|fault| fault.of_step(call.epoch, call.request))?;
-        if answer.starts_with(FENCED) {
-            let FencedAnswer { fenced } = decode(&answer, call.verb)?;
-            return Err(fence(&fenced, &self.connection.admission().instance).of_step(call.epoch, call.request));
+        match self.step_told(&call, None).await? {
+            Stepped::Done(told) => Ok(told.answer),
+            Stepped::Behind | Stepped::Lost => Err(Error::unavailable("an answer that nobody asked for")),
         }
-        Ok(answer)
     }
 
     async fn fetch(&self, table: Table, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
-        if !table.is_hot() {
-            let names: Vec<String> = keys.iter().map(|key| self.keys.record(table, key)).collect();
-            return self.strings(&names).await;
-        }
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let fields: Vec<String> = keys.iter().map(|key| Keys::field(table, key)).collect();
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.keys.hot()).arg(fields);
-        self.connection.call(&command).await.map_err(self.read_error())
+        Ok(self.fetch_told(table, keys, None).await?.answer)
     }
 
     async fn blobs(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
-        let names: Vec<String> = names.iter().map(|name| self.keys.blob(name)).collect();
-        self.strings(&names).await
+        Ok(self.blobs_told(names, None).await?.answer)
     }
 
     async fn scan(&self, range: &Range, limit: usize) -> Result<Vec<Entry>> {
-        let bound = |mark: u8, bytes: &[u8]| [&[mark], bytes].concat();
-        let mut command = redis::cmd("ZRANGEBYLEX");
-        command.arg(self.keys.index()).arg(bound(b'[', &range.from)).arg(bound(b'(', &range.to));
-        command.arg("LIMIT").arg(0).arg(limit);
-        let entries: Vec<Vec<u8>> = self.connection.call(&command).await.map_err(self.read_error())?;
-        Ok(entries.into_iter().map(Entry).collect())
+        Ok(self.scan_told(range, limit, None).await?.answer)
     }
 
     async fn state(&self) -> Result<(State, Reading)> {
-        let mut pipe = redis::pipe();
-        pipe.hget(self.keys.meta(), FREEZE_WALL).hget(self.keys.hot(), STATE).cmd("TIME");
-        type Answer = (Option<u64>, Option<Vec<u8>>, (u64, u64));
-        let (frozen, state, (seconds, micros)): Answer =
-            self.connection.call_all(&pipe).await.map_err(self.read_error())?;
-        let state = match state {
-            Some(bytes) => decode(&bytes, "the shared state")?,
-            None => State::default(),
-        };
-        let wall = frozen.unwrap_or(seconds * 1_000 + micros / 1_000);
-        Ok((state, Reading { wall, ..self.clock.read() }))
+        Ok(self.state_told(None).await?.answer)
     }
 
     async fn events(&self, after: Csn, limit: usize) -> Result<Vec<Event>> {
-        let mut command = redis::cmd("XRANGE");
-        command.arg(self.keys.events()).arg(format!("{}-0", after.0 + 1)).arg("+").arg("COUNT").arg(limit);
-        let entries: Vec<(String, HashMap<String, Vec<u8>>)> =
-            self.connection.call(&command).await.map_err(self.read_error())?;
-        entries.into_iter().map(event).collect()
+        self.log(after, limit).await?.iter().map(Logged::event).collect()
     }
-}
-
-/// An event of the log, as the server gives it: its id, and its fields.
-pub(crate) fn event((id, fields): (String, HashMap<String, Vec<u8>>)) -> Result<Event> {
-    let bytes = fields.get(EVENT).ok_or_else(|| Error::corrupt(format!("event {id}"), "it has no body"))?;
-    decode(bytes, &format!("event {id}"))
 }

@@ -97,6 +97,26 @@ impl Fault {
         }
     }
 
+    /// Whether nothing listens there: the kernel of the other side says so.
+    pub(crate) fn is_nobody(&self) -> bool {
+        let Self::Unconnected(_, Some(source)) = self else { return false };
+        source.downcast_ref::<RedisError>().is_some_and(RedisError::is_connection_refusal)
+    }
+
+    /// Whether the server works and refuses for a reason that may pass.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => {
+                !matches!(code.as_str(), "NOPERM" | "NOAUTH" | "MOVED" | "ASK" | "CROSSSLOT" | "DENIED")
+            }
+            Self::Unconnected(_, Some(source)) => {
+                let code = source.downcast_ref::<RedisError>().and_then(RedisError::code);
+                code.is_some_and(|code| matches!(code, "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN"))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the connection should be given up.
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {

@@ -31,6 +31,18 @@ pub(crate) fn meta(namespace: &str) -> Result<String> {
     Ok(format!("ac:{{{namespace}}}:meta"))
 }
 
+/// The key that a look writes.
+pub(crate) fn probe(namespace: &str) -> Result<String> {
+    meta(namespace)?;
+    Ok(format!("ac:{{{namespace}}}:probe"))
+}
+
+/// A pattern that all keys of a namespace fit, of every generation.
+pub(crate) fn all(namespace: &str) -> Result<String> {
+    meta(namespace)?;
+    Ok(format!("ac:{{{namespace}}}:*"))
+}
+
 impl Keys {
     pub(crate) fn new(namespace: &str, generation: &str) -> Result<Self> {
         meta(namespace)?;
@@ -72,6 +84,14 @@ impl Keys {
         format!("{}:blob:{name}", self.root)
     }
 
+    /// Whether a key of the namespace belongs to another generation, and to no other purpose.
+    pub(crate) fn is_of_another_generation(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(&format!("ac:{{{}}}:", self.namespace));
+        let generation = rest.and_then(|rest| rest.split_once(':')).map(|(generation, _)| generation);
+        let is_generation = generation.is_some_and(|g| !g.is_empty() && g.bytes().all(|b| b.is_ascii_digit()));
+        is_generation && !key.starts_with(&format!("{}:", self.root))
+    }
+
     /// A pattern that all keys of this generation fit.
     pub(crate) fn pattern(&self) -> String {
         format!("{}:*", self.root)
@@ -106,6 +126,8 @@ impl Keys {
 pub(crate) const STATE: &str = "state";
 /// The field of a stream entry that holds the event.
 pub(crate) const EVENT: &str = "e";
+/// The field of a stream entry that holds the state after the event.
+pub(crate) const EVENT_STATE: &str = "s";
 /// The fields of the meta record, in the order of [`crate::Meta`].
 pub(crate) const META_FIELDS: [&str; 6] = ["epoch", "instance", "generation", "owner", "schema", "closed"];
 /// The field of the meta record by which tests stop the wall clock.
@@ -132,6 +154,17 @@ mod tests {
         assert_eq!(keys.parse(&keys.hot()), None);
         assert_eq!(Keys::parse_field(&Keys::field(Table::Ring, "c/7")), Some((Table::Ring, "c/7".to_owned())));
         assert_eq!(Keys::parse_field(STATE), None);
+    }
+
+    #[test]
+    fn keys_of_other_generations_are_told_from_all_others() {
+        let keys = Keys::new("shop", "12").expect("a namespace");
+        let other = Keys::new("shop", "1").expect("a namespace");
+        assert!(keys.is_of_another_generation(&other.hot()));
+        assert!(other.is_of_another_generation(&keys.index()));
+        for kept in [keys.hot(), keys.meta(), probe("shop").expect("a name"), "ac:{shop2}:1:hot".to_owned()] {
+            assert!(!keys.is_of_another_generation(&kept), "{kept}");
+        }
     }
 
     #[test]

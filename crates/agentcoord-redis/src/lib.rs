@@ -12,12 +12,15 @@ mod error;
 mod feed;
 mod keys;
 mod namespace;
+mod tail;
 mod wakes;
+mod writeback;
 
 pub use carry::{carry_in, carry_out, discard};
 pub use config::{Deadlines, RedisUrl};
 pub use connection::Admission;
-pub use engine::RedisEngine;
-pub use feed::RedisFeed;
-pub use namespace::{Meta, Role, Sighting, Survey, found, look_for, raise, survey};
+pub use engine::{RedisEngine, Stepped};
+pub use feed::{RedisFeed, RedisFollower};
+pub use namespace::{Meta, Role, Sighting, Survey, close, found, look_for, raise, reopen, survey};
 pub use wakes::RedisWakes;
+pub use writeback::{Change, Writeback};

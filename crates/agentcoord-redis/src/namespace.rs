@@ -3,8 +3,10 @@
 //! These open a connection of their own and close it; which epoch and instance count is the caller's decision.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use agentcoord_core::ids::Epoch;
+use agentcoord_core::mode::{Found, FoundMeta};
 use agentcoord_core::record::SCHEMA;
 use agentcoord_core::{Error, Result, script};
 use redis::aio::MultiplexedConnection;
@@ -13,6 +15,9 @@ use crate::config::{Deadlines, RedisUrl};
 use crate::connection::{call, open};
 use crate::error::Fault;
 use crate::keys;
+
+/// How long the key of a look stays.
+const PROBE_TTL: Duration = Duration::from_secs(60);
 
 /// What a server is to its replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,20 @@ pub struct Survey {
     pub version: String,
     /// The namespace's meta record; none: the namespace does not exist there.
     pub meta: Option<Meta>,
+}
+
+impl Survey {
+    /// What it says to whoever decides which engine serves.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        let meta = self.meta.as_ref().map(|meta| FoundMeta {
+            epoch: meta.epoch,
+            instance: meta.instance.clone(),
+            owner: meta.owner.parse().ok(),
+            closed: meta.closed,
+        });
+        Found { run_id: self.run_id.clone(), meta }
+    }
 }
 
 /// The meta record of a namespace.
@@ -86,30 +105,50 @@ impl Meta {
 /// What a look at an address found.
 #[derive(Debug)]
 pub enum Sighting {
-    /// Redis or Valkey answers.
+    /// Redis or Valkey answers, and takes writes.
     There(Survey),
-    /// Nothing answers.
+    /// Nothing listens there.
+    Gone(Error),
+    /// No answer in time, or the way is barred: nobody can tell for how long.
     Away(Error),
-    /// Something answers, but not as it should: another kind of server, a refused login, one that still loads.
+    /// It answers and takes no writes now: it loads, is full, is a replica, or something else in it is broken.
+    Refusing(Error),
+    /// Something answers, but not as it should: another kind of server, or a refused login. Waiting does not help.
     Unusable(Error),
 }
 
-/// Looks at a server and a namespace without changing anything, and tells an absent server from an unusable one.
+/// Looks at a server and a namespace, and tells an absent server from an unusable one. It writes one small key, because a
+/// server that answers may still take no writes.
 ///
 /// # Errors
 /// `Invalid` for a name that cannot be a namespace; `Corrupt` when the meta record is unreadable.
 pub async fn look_for(url: &RedisUrl, namespace: &str, deadlines: Deadlines) -> Result<Sighting> {
-    let meta = keys::meta(namespace)?;
+    let (meta, probe) = (keys::meta(namespace)?, keys::probe(namespace)?);
     let look = async {
         let mut connection = open(url, None, deadlines).await?;
-        look(url, &mut connection, &meta).await
+        let survey = look(url, &mut connection, &meta).await?;
+        if survey.role == Role::Primary {
+            let mut write = redis::cmd("SET");
+            write.arg(&probe).arg(1).arg("PX").arg(PROBE_TTL.as_millis() as u64);
+            call::<()>(&connection, &write, deadlines.connect).await?;
+        }
+        Ok(survey)
     };
-    match look.await {
-        Ok(survey) => Ok(Sighting::There(survey)),
-        Err(fault @ Fault::Corrupt { .. }) => Err(fault.of_read(Epoch(0))),
-        Err(fault) if fault.is_absence() => Ok(Sighting::Away(fault.of_read(Epoch(0)))),
-        Err(fault) => Ok(Sighting::Unusable(fault.of_read(Epoch(0)))),
-    }
+    let found = match tokio::time::timeout(deadlines.connect, look).await {
+        Ok(found) => found,
+        Err(elapsed) => Err(Fault::Lost(format!("{url} did not answer in time"), Some(elapsed.into()))),
+    };
+    Ok(match found {
+        Ok(survey) if survey.role == Role::Replica => {
+            Sighting::Refusing(Error::unavailable(format!("{url} is a replica: use the address of the primary")))
+        }
+        Ok(survey) => Sighting::There(survey),
+        Err(fault @ Fault::Corrupt { .. }) => return Err(fault.of_read(Epoch(0))),
+        Err(fault) if fault.is_nobody() => Sighting::Gone(fault.of_read(Epoch(0))),
+        Err(fault) if fault.is_absence() => Sighting::Away(fault.of_read(Epoch(0))),
+        Err(fault) if fault.may_pass() => Sighting::Refusing(fault.of_read(Epoch(0))),
+        Err(fault) => Sighting::Unusable(fault.of_read(Epoch(0))),
+    })
 }
 
 /// Looks at a server and a namespace without changing anything.
@@ -182,6 +221,39 @@ pub async fn raise(
 ) -> Result<Meta> {
     let arguments = [seen.instance.clone(), seen.epoch.to_string(), to.to_string(), generation.to_owned()];
     run(url, namespace, script::RAISE, &arguments, deadlines).await
+}
+
+/// Lets no step run in a namespace any more, when it is empty or was left behind by this owner in an earlier epoch;
+/// returns what is there now: look whether it is closed for this attempt.
+///
+/// # Errors
+/// `Unavailable` when it did not happen, or when no answer came.
+pub async fn close(url: &RedisUrl, namespace: &str, wanted: &Meta, attempt: u64, deadlines: Deadlines) -> Result<Meta> {
+    let arguments = [
+        wanted.epoch.to_string(),
+        wanted.instance.clone(),
+        wanted.owner.clone(),
+        wanted.schema.to_string(),
+        attempt.to_string(),
+    ];
+    run(url, namespace, script::CLOSE, &arguments, deadlines).await
+}
+
+/// Lets steps run on a generation, when the namespace is still closed by this attempt and the server still is this run;
+/// returns what is there now: look whether it is open.
+///
+/// # Errors
+/// `Unavailable` when it did not happen, or when no answer came.
+pub async fn reopen(
+    url: &RedisUrl,
+    namespace: &str,
+    wanted: &Meta,
+    attempt: u64,
+    run_id: &str,
+    deadlines: Deadlines,
+) -> Result<Meta> {
+    let arguments = [wanted.epoch.to_string(), attempt.to_string(), wanted.generation.clone(), run_id.to_owned()];
+    run(url, namespace, script::OPEN, &arguments, deadlines).await
 }
 
 async fn run(

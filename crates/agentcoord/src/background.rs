@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
+use crate::failover::come_back::look_every;
 use crate::keeper;
 
 /// What the owner tells the thread.
@@ -90,6 +91,9 @@ async fn live(
     // Soon, because with the first one it begins to listen; sessions of short commands never do.
     let mut next_beat = Instant::now() + ttl / 30;
     let news = link.news().listen(&topic(link, actor));
+    let mut switches = link.host().switches();
+    let look_every = look_every(link.config().return_after);
+    let mut next_look = Instant::now() + look_every;
     loop {
         tokio::select! {
             order = orders.recv() => {
@@ -106,6 +110,14 @@ async fn live(
             }
             // Somebody has ended the session: the next heartbeat hears it.
             () = news.changed() => next_beat = Instant::now(),
+            // Another engine serves: it hears at once that this process lives, and tells it what concerns it.
+            _ = switches.changed() => next_beat = Instant::now(),
+            () = tokio::time::sleep_until(next_look) => {
+                if let Err(error) = link.host().withdraw_complaint().await {
+                    tracing::debug!(%error, "a return to Redis may have to wait for this process");
+                }
+                next_look = Instant::now() + look_every;
+            }
             () = tokio::time::sleep_until(next_beat) => {
                 // Listens first: an end that comes earlier is heard by the heartbeat, a later one by the news.
                 if let Err(error) = link.hear_tickets().await {

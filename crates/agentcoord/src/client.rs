@@ -166,6 +166,8 @@ pub struct SessionBuilder {
     ttl: Option<Duration>,
     approvers: Option<Approvers>,
     patience: Option<Duration>,
+    detection: Option<Duration>,
+    return_after: Option<Duration>,
     connection: Option<Connection>,
 }
 
@@ -187,6 +189,8 @@ impl SessionBuilder {
             ttl: None,
             approvers: None,
             patience: None,
+            detection: None,
+            return_after: None,
             connection: None,
         }
     }
@@ -257,9 +261,21 @@ impl SessionBuilder {
         self
     }
 
-    /// How long calls keep trying while the engine is away. Default: 2 s.
+    /// How long calls keep trying while the engine is away. Default: 5 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
+        self
+    }
+
+    /// How long Redis may stay without an answer before files take over. Default: 1 s.
+    pub fn detection(mut self, window: Duration) -> Self {
+        self.detection = Some(window);
+        self
+    }
+
+    /// How long Redis must have been healthy before it gets everything back. Default: 10 s.
+    pub fn return_after(mut self, health: Duration) -> Self {
+        self.return_after = Some(health);
         self
     }
 
@@ -287,6 +303,8 @@ impl SessionBuilder {
         config.approvers.clone_from(&self.approvers);
         config.session_ttl = self.ttl.unwrap_or(config.session_ttl);
         config.patience = self.patience.unwrap_or(config.patience);
+        config.detection = self.detection.unwrap_or(config.detection);
+        config.return_after = self.return_after.unwrap_or(config.return_after);
         Ok(config)
     }
 

@@ -15,7 +15,8 @@ pub const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// Which engines may serve a workspace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// Redis when the workspace finds it at its first use, else files; what was chosen then holds for the whole host.
+    /// Redis when it is there, else files, for the whole host at once: files take over when Redis is gone, and Redis gets
+    /// everything back when it is healthy again.
     #[default]
     Auto,
     /// Redis only: never files.
@@ -59,6 +60,11 @@ pub struct Config {
     pub approvers: Option<Approvers>,
     /// How long a call keeps trying while the engine is away, before it answers `Unavailable`.
     pub patience: Duration,
+    /// Redis that has not answered, or has taken no writes, for so long is taken over from. Where nothing listens at its
+    /// address any more, nobody waits.
+    pub detection: Duration,
+    /// Redis that was healthy for so long gets everything back.
+    pub return_after: Duration,
 }
 
 impl Config {
@@ -75,7 +81,9 @@ impl Config {
             session_ttl: Duration::from_millis(limits::SESSION_TTL),
             retention: PruneHistory::default(),
             approvers: None,
-            patience: Duration::from_secs(2),
+            patience: Duration::from_secs(5),
+            detection: Duration::from_millis(limits::DETECTION),
+            return_after: Duration::from_millis(limits::RETURN_AFTER),
         }
     }
 

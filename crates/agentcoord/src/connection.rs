@@ -14,6 +14,8 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::audit::Entry;
 use crate::config::Config;
+use crate::failover::orphans;
+use crate::following::Following;
 use crate::host::{Host, Opened, Style};
 use crate::news::News;
 use crate::requests::{Requests, Unresolved};
@@ -70,6 +72,12 @@ impl Connection {
     pub async fn open(config: Config, style: Style) -> Result<Self> {
         let connection = Self::unopened(config, style)?;
         drop(connection.opened().await?);
+        if style == Style::OneShot
+            && let Err(error) = orphans::settle_predecessor(&connection).await
+        {
+            // The next command has this slot, or a keeper comes.
+            tracing::debug!(%error, "the requests of a dead process are not settled yet");
+        }
         Ok(connection)
     }
 
@@ -129,7 +137,7 @@ impl Connection {
     /// The engine that serves now, opened.
     pub async fn opened(&self) -> Result<Arc<Opened>> {
         let mut opened = self.inner.opened.lock().await;
-        if let Some(opened) = opened.as_ref() {
+        if let Some(opened) = opened.as_ref().filter(|opened| !self.has_moved_on(opened)) {
             return Ok(Arc::clone(opened));
         }
         let fresh = Arc::new(self.inner.host.open(&self.inner.news).await?);
@@ -137,32 +145,50 @@ impl Connection {
         Ok(fresh)
     }
 
-    /// The six components on the engine that serves now, for reads.
+    /// The six components for reads, on whichever engine serves when they are read.
     pub async fn store(&self) -> Result<Store> {
-        Ok(self.opened().await?.store.clone())
+        let opened = self.opened().await?;
+        Ok(Store::new(Arc::new(Following::new(self.clone(), &opened))))
     }
 
-    /// Moves the workspace to another engine, with everything in it, and puts that into the audit log. `by` is who asks
-    /// for it, as `human:<name>`.
+    /// Moves the workspace to another engine, with everything in it, while agents work, and puts that into the audit log.
+    /// `by` is who asks for it, as `human:<name>`. A workspace moved to files by hand stays there until it is moved back.
     ///
     /// # Errors
-    /// `Refused` while a session lives; `Unavailable` when an engine cannot be reached, and then nothing has moved.
+    /// `Unavailable` when an engine cannot be reached, and then nothing has moved; `Refused` when Redis holds what is not
+    /// ours, or, for a workspace on Redis alone, while a session lives.
     pub async fn switch(&self, to: agentcoord_core::engine::EngineKind, by: &str) -> Result<crate::decide::Switched> {
-        let done = {
-            let mut opened = self.inner.opened.lock().await;
-            *opened = None;
-            self.inner.host.switch(to).await?
-        };
-        if done.from != done.to {
-            let context = format!("{} to {}, epoch {}", done.from.word(), done.to.word(), done.epoch);
-            let reason = format!("moved by hand, with {} records", done.records);
-            let entry = Entry::new(by, "engine_switch", context, reason).encode()?;
-            if let Err(error) = self.run(&Actor::System, AppendAudit { entry }).await {
-                // It has happened; to say that it failed would be wrong.
-                tracing::warn!(%error, "the switch of the engine could not be put into the audit log");
-            }
-        }
+        *self.inner.opened.lock().await = None;
+        let done = self.inner.host.switch(to, by).await?;
+        self.note_return(&done, by, "moved by hand").await;
         Ok(done)
+    }
+
+    /// Goes back to Redis with everything, because of `reason`.
+    ///
+    /// # Errors
+    /// `Unavailable`: the files serve on.
+    pub(crate) async fn come_back(&self, reason: &str) -> Result<crate::decide::Switched> {
+        let done = self.inner.host.come_back().await?;
+        self.note_return(&done, "system", reason).await;
+        Ok(done)
+    }
+
+    /// Puts a return into the audit log. A take-over leaves its entry itself, in the step that completes it.
+    async fn note_return(&self, done: &crate::decide::Switched, by: &str, reason: &str) {
+        if done.from == done.to || done.to != EngineKind::Redis {
+            return;
+        }
+        let context = format!("{} to {}, epoch {}", done.from.word(), done.to.word(), done.epoch);
+        let reason = format!("{reason}, with {} records", done.records);
+        let noted = match Entry::new(by, "engine_switch", context, reason).encode() {
+            Ok(entry) => self.run(&Actor::System, AppendAudit { entry }).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            // It has happened; to say that it failed would be wrong.
+            tracing::warn!(%error, "the switch of the engine could not be put into the audit log");
+        }
     }
 
     /// Runs one mutation and returns its outcome; asks again under the same number while the outcome is unknown, and
@@ -190,16 +216,21 @@ impl Connection {
         };
         let mut call = Call::encode(&op)?;
         let give_up = Instant::now() + self.config().patience;
-        let mut unknown = false;
+        let (mut unknown, mut failures) = (false, 0);
         loop {
+            let begun = Instant::now();
             let error = match self.opened().await {
                 Ok(opened) => {
                     call.epoch = opened.epoch;
                     match opened.store.engine().step(call.clone()).await {
-                        Ok(bytes) => return answer::<V>(&bytes),
+                        Ok(bytes) => {
+                            self.inner.host.has_answered(&opened, call.verb);
+                            return answer::<V>(&bytes);
+                        }
                         Err(
                             error @ (Error::Unavailable { .. } | Error::OutcomeUnknown { .. } | Error::Fenced { .. }),
                         ) => {
+                            self.inner.host.has_failed(&opened, &error, begun);
                             self.reopen(&opened).await;
                             error
                         }
@@ -220,7 +251,9 @@ impl Connection {
                     error
                 });
             }
-            if !matches!(error, Error::Fenced { .. }) {
+            // After the first failure the engine is looked at anew, at once.
+            failures += usize::from(!matches!(error, Error::Fenced { .. }));
+            if failures > 1 {
                 tokio::time::sleep(RETRY).await;
             }
         }
@@ -243,8 +276,12 @@ impl Connection {
         if error.disposition() != Disposition::Unavailable || begun.elapsed() >= self.config().patience {
             return Err(error);
         }
-        *self.inner.opened.lock().await = None;
-        tokio::time::sleep(RETRY).await;
+        let failed = self.inner.opened.lock().await.take();
+        if let Some(failed) = &failed {
+            self.inner.host.has_failed(failed, &error, begun);
+        } else if !matches!(error, Error::Fenced { .. }) {
+            tokio::time::sleep(RETRY).await;
+        }
         Ok(())
     }
 

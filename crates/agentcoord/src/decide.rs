@@ -8,14 +8,19 @@ use agentcoord_core::agent::Tick;
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::engine::EngineKind;
 use agentcoord_core::ids::{Epoch, Id, RequestNo};
+use agentcoord_core::mode::{Finding, above};
 use agentcoord_core::op::{Actor, Op};
+use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeLock, ModeRow, Phase};
-use agentcoord_redis::{Admission, Deadlines, Meta, RedisEngine, RedisUrl, RedisWakes, Role, Sighting, Survey};
+use agentcoord_redis::{Admission, Deadlines, Meta, RedisEngine, RedisUrl, RedisWakes, Sighting, Survey};
 
 use crate::audit::Entry;
 use crate::config::BackendChoice;
-use crate::host::{Host, Opened};
+use crate::failover::mirror::{Mirror, MirrorFeed, PAGE};
+use crate::failover::replicate;
+use crate::failover::take_over::mode_is_gone;
+use crate::host::{Host, Opened, Serving, Style};
 use crate::news::News;
 
 /// 2025-01-01T00:00:00Z in seconds since 1970.
@@ -42,20 +47,26 @@ impl Host {
     pub(crate) async fn decide(&self) -> Result<ModeRow> {
         let lock = self.lock_mode().await?;
         if let Some(row) = lock.publish()? {
-            return serving(row);
+            return self.complete(&lock, row);
         }
         let row = match self.config().backend {
             BackendChoice::Files => ModeRow::serving(first_epoch(None), ModeEngine::Files),
             choice => match self.look().await? {
                 Sighting::There(survey) => self.bind(&survey, None).await?,
-                Sighting::Away(_) if choice == BackendChoice::Auto => {
-                    ModeRow::serving(first_epoch(None), ModeEngine::Files)
+                Sighting::Gone(error) | Sighting::Away(error) | Sighting::Refusing(error)
+                    if choice == BackendChoice::Auto =>
+                {
+                    let row = ModeRow::serving(first_epoch(None), ModeEngine::Files);
+                    ModeRow { reason: Some(error.to_string()), ..row }
                 }
                 // Something else listens where nobody told us to look.
                 Sighting::Unusable(_) if choice == BackendChoice::Auto && self.config().redis_url.is_none() => {
                     ModeRow::serving(first_epoch(None), ModeEngine::Files)
                 }
-                Sighting::Away(error) | Sighting::Unusable(error) => return Err(error),
+                Sighting::Gone(error)
+                | Sighting::Away(error)
+                | Sighting::Refusing(error)
+                | Sighting::Unusable(error) => return Err(error),
             },
         };
         lock.write(&row)?;
@@ -71,19 +82,34 @@ impl Host {
             });
         }
         let engine = self.redis_engine(&row)?;
-        match engine.admit().await {
-            Ok(()) => self.wired(engine, news),
-            Err(Error::Unavailable { .. } | Error::Fenced { .. }) => {
-                let bound = self.rebind(&row).await?;
+        let failed = if self.suspicion().is_raised(row.epoch) { None } else { Some(engine.admit().await) };
+        match failed {
+            Some(Ok(())) => self.wired(&row, engine, news).await,
+            None | Some(Err(Error::Unavailable { .. } | Error::Fenced { .. })) if row.is_mirrored() => {
+                let doubted = row.clone();
+                let row = self.apart(|host| async move { host.doubt(&doubted).await }).await?;
+                match row.engine {
+                    ModeEngine::Files => self.open_files(&row, news),
+                    ModeEngine::Redis => {
+                        let engine = self.redis_engine(&row)?;
+                        engine.admit().await?;
+                        self.wired(&row, engine, news).await
+                    }
+                }
+            }
+            None | Some(Err(Error::Unavailable { .. } | Error::Fenced { .. })) => {
+                let seen = row.clone();
+                let bound = self.apart(|host| async move { host.rebind(&seen).await }).await?;
+                self.suspicion().drop_it(row.epoch);
                 let engine = self.redis_engine(&bound)?;
                 engine.admit().await?;
-                let opened = self.wired(engine, news)?;
+                let opened = self.wired(&bound, engine, news).await?;
                 if bound.epoch != row.epoch && bound.run_id != row.run_id {
                     note_restart(&opened, &row, &bound).await;
                 }
                 Ok(opened)
             }
-            Err(error) => Err(error),
+            Some(Err(error)) => Err(error),
         }
     }
 
@@ -91,16 +117,51 @@ impl Host {
     async fn admitted(&self, row: ModeRow) -> Result<Opened> {
         let engine = self.redis_engine(&row)?;
         engine.admit().await?;
-        self.wired(engine, &News::default())
+        self.wired(&row, engine, &News::default()).await
     }
 
-    fn wired(&self, engine: RedisEngine, news: &News) -> Result<Opened> {
-        let (url, namespace) = (self.url()?, self.namespace().name());
-        let epoch = agentcoord_core::engine::Engine::epoch(&engine);
-        let open = |sink| RedisWakes::new(url, namespace, Deadlines::default(), sink);
+    async fn wired(&self, row: &ModeRow, engine: RedisEngine, news: &News) -> Result<Opened> {
+        let (url, namespace, epoch) = (self.url()?, self.namespace().name(), row.epoch);
+        let open = |sink| RedisWakes::new(url, namespace, self.deadlines(), sink);
         let wakes = news.source(EngineKind::Redis, epoch, open)?;
         let feed = engine.feed();
-        Ok(self.opened(Arc::new(engine), wakes, Arc::new(feed), epoch, false))
+        let engine = Arc::new(engine);
+        let serving = Serving {
+            engine: EngineKind::Redis,
+            epoch,
+            degraded: false,
+            protected: row.is_mirrored(),
+            reason: None,
+            redis: Some(self.shown_url()),
+        };
+        if !row.is_mirrored() {
+            return Ok(self.opened(engine, wakes, Arc::new(feed), serving, None));
+        }
+        let (journal, replica) = (self.journal()?, self.namespace().csn()?);
+        journal.begin(epoch, replica);
+        if self.style() == Style::OneShot {
+            // Behind the keeper's back, should there be one: applying twice does nothing.
+            let known = journal.known(epoch);
+            if let Err(error) = replicate::share(self, &engine, known, replica).await {
+                tracing::debug!(%error, "the replica lags");
+            }
+        }
+        let host = self.clone();
+        let lost = Arc::new(move || host.suspicion().has_lost(epoch));
+        let mirror = Arc::new(Mirror::new(Arc::clone(&engine), self.namespace().clone(), journal, lost));
+        let feed = MirrorFeed::new(Arc::clone(&mirror), feed);
+        Ok(self.opened(mirror, wakes, Arc::new(feed), serving, Some(engine)))
+    }
+
+    /// How long to wait for Redis. Where files may take over, what is not answered within half of the time after which
+    /// they do is asked again, or elsewhere.
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        let usual = Deadlines::default();
+        if self.config().backend != BackendChoice::Auto {
+            return usual;
+        }
+        let window = self.config().detection;
+        Deadlines { connect: usual.connect.min(window / 4), call: usual.call.min(window / 2) }
     }
 
     fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {
@@ -111,7 +172,7 @@ impl Host {
             generation: row.generation.to_string(),
             owner: row.owner.as_ref().map_or(SHARED.to_owned(), Id::to_string),
         };
-        RedisEngine::new(self.url()?, self.namespace().name(), admission, Deadlines::default(), self.clock())
+        RedisEngine::new(self.url()?, self.namespace().name(), admission, self.deadlines(), self.clock())
     }
 
     /// What Redis is now, after it was not what the row says: a new epoch when it is ours, else an error.
@@ -119,13 +180,10 @@ impl Host {
         let lock = self.lock_mode().await?;
         let row = match lock.publish()? {
             Some(row) if row.epoch == seen.epoch => row,
-            Some(row) => return serving(row),
-            None => return Err(Error::unavailable("the workspace's mode is gone; was its state directory removed?")),
+            Some(row) => return self.complete(&lock, row),
+            None => return Err(mode_is_gone()),
         };
-        let survey = match self.look().await? {
-            Sighting::There(survey) => survey,
-            Sighting::Away(error) | Sighting::Unusable(error) => return Err(self.away(error)),
-        };
+        let survey = self.primary().await.map_err(|error| self.away_for_good(error))?;
         let row = self.bind(&survey, Some(&row)).await?;
         lock.write(&row)?;
         Ok(row)
@@ -136,12 +194,6 @@ impl Host {
     /// A restart ends an epoch even when the data are back: an acknowledged tail may be missing, and no token of
     /// before may be given out again. The same holds when the data are gone.
     async fn bind(&self, survey: &Survey, known: Option<&ModeRow>) -> Result<ModeRow> {
-        if survey.role != Role::Primary {
-            return Err(Error::unavailable(format!(
-                "{} is a replica: use the address of the primary",
-                self.shown_url()
-            )));
-        }
         let (url, name, host) = (self.url()?, self.namespace().name(), self.state_dir().host_id()?.to_string());
         let alone = self.config().backend != BackendChoice::Redis;
         let above = known.map(|row| row.epoch);
@@ -173,50 +225,62 @@ impl Host {
             let to = first_epoch(above.max(Some(meta.epoch)));
             agentcoord_redis::raise(&url, name, &meta, to, &meta.generation, Deadlines::default()).await?
         };
+        if founded {
+            // Whatever the files hold is of a namespace that is gone.
+            self.namespace().carry_in(Snapshot::default())?;
+        }
         let mut row = ModeRow::serving(meta.epoch, ModeEngine::Redis);
         row.run_id = Some(survey.run_id.clone());
         row.instance = Some(meta.instance);
         row.generation = meta.generation.parse().unwrap_or(1);
+        row.right_to_take_over = alone && meta.owner == host;
+        // What was there before is copied by the keeper; nothing is there yet in what was founded just now.
+        row.replica_complete = row.right_to_take_over && founded;
         row.owner = meta.owner.parse().ok();
         Ok(row)
     }
 
-    /// Moves the workspace to another engine, with everything in it. Refused while a session lives.
+    /// Moves the workspace to another engine, with everything in it, while agents work. A workspace that does not keep what
+    /// Redis answers can only be moved while nobody works.
     ///
     /// A switch that was cut off is finished, or undone, by the next one.
-    pub(crate) async fn switch(&self, to: EngineKind) -> Result<Switched> {
+    pub(crate) async fn switch(&self, to: EngineKind, by: &str) -> Result<Switched> {
         let lock = self.lock_mode().await?;
         let row = lock
             .publish()?
             .ok_or_else(|| Error::unavailable("no engine has been chosen yet; run any command first"))?;
-        match (row.engine, row.phase, to) {
-            (ModeEngine::Files, Phase::Serving, EngineKind::Files)
-            | (ModeEngine::Redis, Phase::Serving, EngineKind::Redis) => {
-                Ok(Switched { from: to, to, epoch: row.epoch, records: 0 })
+        let row = match self.complete(&lock, row.clone()) {
+            Ok(row) => row,
+            // Only Redis has what the files still lack.
+            Err(_) if to == EngineKind::Files && row.phase == Phase::Preparing => {
+                return self.prepare_files(&lock, &mut row.clone()).await;
             }
-            (ModeEngine::Redis, Phase::Serving, EngineKind::Files) => {
+            Err(error) => return Err(error),
+        };
+        match (row.engine, to) {
+            (ModeEngine::Files, EngineKind::Redis) => {
+                drop(lock);
+                self.come_back().await
+            }
+            (ModeEngine::Redis, EngineKind::Files) if row.is_mirrored() => {
+                let taken = self.take_over(&lock, &row, by, "moved by hand")?;
+                let records = self.namespace().records()?;
+                Ok(Switched { from: EngineKind::Redis, to, epoch: taken.epoch, records })
+            }
+            (ModeEngine::Redis, EngineKind::Files) => {
                 self.nobody_lives(&row).await?;
                 let mut next =
                     ModeRow { epoch: above(row.epoch), engine: ModeEngine::Files, phase: Phase::Preparing, ..row };
                 lock.write(&next)?;
                 self.prepare_files(&lock, &mut next).await
             }
-            (ModeEngine::Files, Phase::Preparing, EngineKind::Files) => {
-                self.prepare_files(&lock, &mut row.clone()).await
-            }
-            (ModeEngine::Files, Phase::Returning, EngineKind::Files) => {
-                // Nobody has used the epoch of the switch: the files still hold everything.
-                let next = ModeRow { epoch: above(row.epoch), phase: Phase::Serving, ..row };
-                lock.write(&next)?;
-                Ok(Switched { from: EngineKind::Redis, to, epoch: next.epoch, records: 0 })
-            }
-            (ModeEngine::Files, Phase::Serving | Phase::Returning, EngineKind::Redis) => {
-                if row.phase == Phase::Serving {
-                    self.nobody_lives(&row).await?;
+            _ => {
+                if row.engine == ModeEngine::Files && row.complainant.is_none() {
+                    // By hand: nobody goes back without being told so.
+                    lock.write(&ModeRow { complainant: Some(by.to_owned()), ..row.clone() })?;
                 }
-                self.fill_redis(&lock, row).await
+                Ok(Switched { from: to, to, epoch: row.epoch, records: 0 })
             }
-            _ => Err(Error::unavailable("another switch is under way; finish it with `agentcoord store use files`")),
         }
     }
 
@@ -247,12 +311,7 @@ impl Host {
 
     /// Redis to files: from here on nobody is served until the files hold everything.
     async fn prepare_files(&self, lock: &ModeLock, row: &mut ModeRow) -> Result<Switched> {
-        let Sighting::There(survey) = self.look().await? else {
-            return Err(Error::unavailable(format!(
-                "{} must be reachable, because the state is there",
-                self.shown_url()
-            )));
-        };
+        let survey = self.primary().await?;
         let meta = survey.meta.filter(|m| Some(&m.instance) == row.instance.as_ref());
         let meta =
             meta.ok_or_else(|| Error::unavailable(format!("{} does not hold this workspace", self.shown_url())))?;
@@ -269,69 +328,73 @@ impl Host {
         Ok(Switched { from: EngineKind::Redis, to: EngineKind::Files, epoch: row.epoch, records })
     }
 
-    /// Files to Redis: the state goes to a generation that does not count, then one step makes it count.
-    async fn fill_redis(&self, lock: &ModeLock, row: ModeRow) -> Result<Switched> {
-        let survey = match self.look().await? {
-            Sighting::There(survey) if survey.role == Role::Primary => survey,
-            Sighting::There(_) => return Err(Error::unavailable(format!("{} is a replica", self.shown_url()))),
-            Sighting::Away(error) | Sighting::Unusable(error) => return Err(error),
-        };
-        let host = self.state_dir().host_id()?;
-        if let Some(meta) = survey.meta.as_ref().filter(|meta| meta.owner != host.to_string()) {
-            return Err(second_host(&meta.owner));
+    /// Brings the files up to everything that is in Redis, which they do not hold yet: from then on this host may take over.
+    ///
+    /// Most of it is copied while Redis serves; then a new epoch begins, so that nobody writes while the rest is read.
+    ///
+    /// # Errors
+    /// `Unavailable`: nothing has changed, or Redis serves on in the epoch after.
+    pub(crate) async fn fill_files(&self) -> Result<()> {
+        let row = self.namespace().row()?.ok_or_else(mode_is_gone)?;
+        if row.engine != ModeEngine::Redis || row.is_mirrored() || !row.right_to_take_over {
+            return Ok(());
         }
-        let known = survey.meta.as_ref().map_or(row.epoch, |meta| meta.epoch.max(row.epoch));
-        let draining = ModeRow { epoch: above(known), phase: Phase::Returning, attempt: row.attempt + 1, ..row };
-        lock.write(&draining)?;
-        let (url, name, limits) = (self.url()?, self.namespace().name(), Deadlines::default());
-        let fill = async {
-            let snapshot = self.namespace().carry_out()?;
-            let records = snapshot.records.len();
-            let old = survey.meta.as_ref().map(|meta| meta.generation.clone());
-            let generation = old.as_ref().and_then(|g| g.parse::<u64>().ok()).unwrap_or(0) + 1;
-            agentcoord_redis::carry_in(&url, name, &generation.to_string(), snapshot, limits).await?;
-            let meta = match &survey.meta {
-                Some(meta) => {
-                    agentcoord_redis::raise(&url, name, meta, draining.epoch, &generation.to_string(), limits).await?
-                }
-                None => {
-                    let instance = Id::random().to_string();
-                    let wanted = Meta::new(draining.epoch, instance, generation.to_string(), host.to_string());
-                    agentcoord_redis::found(&url, name, &wanted, limits).await?
-                }
-            };
-            if meta.epoch != draining.epoch || meta.generation != generation.to_string() {
-                return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
-            }
-            if let Some(old) = old {
-                // Left-overs that do not count any more; what remains of them is harmless.
-                drop(agentcoord_redis::discard(&url, name, &old, limits).await);
-            }
-            Ok((meta, generation, records))
+        let (url, name) = (self.url()?, self.namespace().name());
+        let snapshot = agentcoord_redis::carry_out(&url, name, &row.generation.to_string(), self.deadlines()).await?;
+        let lock = self.lock_mode().await?;
+        if lock.publish()?.as_ref() != Some(&row) {
+            return Err(Error::unavailable("the engine has changed meanwhile"));
+        }
+        let survey = self.primary().await?;
+        let Some(meta) = survey.meta.as_ref().filter(|_| row.judge(&survey.found()) == Finding::Same) else {
+            return Err(Error::unavailable("Redis has changed meanwhile"));
         };
-        match fill.await {
-            Ok((meta, generation, records)) => {
-                let mut next = ModeRow::serving(draining.epoch, ModeEngine::Redis);
-                next.run_id = Some(survey.run_id);
-                next.instance = Some(meta.instance);
-                next.generation = generation;
-                next.owner = Some(host);
-                lock.write(&next)?;
-                Ok(Switched { from: EngineKind::Files, to: EngineKind::Redis, epoch: next.epoch, records })
+        let to = above(row.epoch);
+        let raised = agentcoord_redis::raise(&url, name, meta, to, &meta.generation, self.deadlines()).await?;
+        if raised.epoch != to {
+            return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
+        }
+        let next = ModeRow { epoch: to, ..row.clone() };
+        let engine = self.redis_engine(&next)?;
+        engine.admit().await?;
+        let mut events = Vec::new();
+        let mut last = snapshot.state.csn;
+        loop {
+            let page = engine.log(last, PAGE).await?;
+            last = page.last().map_or(last, |logged| logged.csn);
+            let is_all = page.len() < PAGE;
+            events.extend(page);
+            if is_all {
+                break;
             }
-            Err(error) => {
-                // Nobody has used the epoch of the attempt; it is never used again.
-                lock.write(&ModeRow { epoch: above(draining.epoch), phase: Phase::Serving, ..draining })?;
+        }
+        let mut texts = Vec::new();
+        for logged in &events {
+            texts.extend(logged.event()?.texts);
+        }
+        let found = agentcoord_core::engine::Engine::blobs(&engine, &texts).await?;
+        let blobs = texts.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
+        self.namespace().carry_in(snapshot)?;
+        lock.write(&next)?;
+        agentcoord_fs::Replica::open(self.namespace(), self.config().durability)?.apply(to, &events, &blobs)?;
+        lock.write(&ModeRow { replica_complete: true, ..next })
+    }
+
+    /// A look at Redis that must find a primary which takes writes.
+    pub(crate) async fn primary(&self) -> Result<Survey> {
+        match self.look().await? {
+            Sighting::There(survey) => Ok(survey),
+            Sighting::Gone(error) | Sighting::Away(error) | Sighting::Refusing(error) | Sighting::Unusable(error) => {
                 Err(error)
             }
         }
     }
 
-    async fn look(&self) -> Result<Sighting> {
-        agentcoord_redis::look_for(&self.url()?, self.namespace().name(), Deadlines::default()).await
+    pub(crate) async fn look(&self) -> Result<Sighting> {
+        agentcoord_redis::look_for(&self.url()?, self.namespace().name(), self.deadlines()).await
     }
 
-    fn url(&self) -> Result<RedisUrl> {
+    pub(crate) fn url(&self) -> Result<RedisUrl> {
         RedisUrl::parse(self.config().redis_url())
     }
 
@@ -340,9 +403,9 @@ impl Host {
         self.url().map_or_else(|_| "an unreadable Redis URL".to_owned(), |url| url.to_string())
     }
 
-    fn away(&self, error: Error) -> Error {
+    fn away_for_good(&self, error: Error) -> Error {
         let reason = format!(
-            "this workspace works on Redis, and Redis is away ({error}). Start it again; \
+            "this workspace works on Redis alone, and Redis is away ({error}). Start it again; \
              files are not used behind its back, because others may still reach it"
         );
         Error::Unavailable { reason, source: Some(error.into()) }
@@ -387,22 +450,6 @@ async fn note_restart(opened: &Opened, before: &ModeRow, after: &ModeRow) {
     if let Err(error) = opened.store.run(&op).await {
         tracing::warn!(%error, "the restart of Redis could not be put into the audit log");
     }
-}
-
-/// The epoch after one.
-fn above(epoch: Epoch) -> Epoch {
-    Epoch(epoch.0 + 1)
-}
-
-/// The row, if no switch is under way.
-fn serving(row: ModeRow) -> Result<ModeRow> {
-    if row.phase == Phase::Serving {
-        return Ok(row);
-    }
-    Err(Error::unavailable(format!(
-        "the workspace is in the middle of a switch of its engine ({}); finish it with `agentcoord store use files`",
-        row.phase.word()
-    )))
 }
 
 /// An epoch that no earlier one of this namespace can reach: hours since 2025, or one above the highest known.

@@ -30,6 +30,8 @@ mod config;
 mod connection;
 mod decide;
 mod events;
+mod failover;
+mod following;
 mod host;
 mod keeper;
 mod listen;

@@ -3,6 +3,7 @@
 
 use agentcoord_core::Result;
 use agentcoord_core::engine::Channel;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
@@ -17,13 +18,14 @@ pub(crate) struct Listening<'a> {
     interests: Vec<Interest>,
     /// The opening of the engine on which the channels are subscribed.
     heard: Option<u64>,
+    switches: watch::Receiver<u64>,
 }
 
 impl<'a> Listening<'a> {
     pub(crate) fn to(connection: &'a Connection, channels: impl IntoIterator<Item = Channel>) -> Self {
         let channels: Vec<Channel> = channels.into_iter().collect();
         let interests = channels.iter().map(|channel| connection.news().listen(&channel.name())).collect();
-        Self { connection, channels, interests, heard: None }
+        Self { connection, channels, interests, heard: None, switches: connection.host().switches() }
     }
 
     /// Waits for news after a look that found nothing, at most until `deadline` or until a slow look is due. The first
@@ -40,6 +42,7 @@ impl<'a> Listening<'a> {
         let pause = Instant::now() + SAFETY;
         tokio::select! {
             () = any(&self.interests) => {}
+            _ = self.switches.changed() => {}
             () = tokio::time::sleep_until(deadline.map_or(pause, |at| at.min(pause))) => {}
         }
         Ok(())

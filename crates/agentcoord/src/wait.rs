@@ -331,6 +331,7 @@ impl Connection {
         let ticket = Ticket::of(self.client(), number);
         let interest = self.news().listen(ticket.as_str());
         let in_the_way = body.in_the_way();
+        let mut switches = None;
         let mut keeping = self.host().style() == Style::OneShot;
         let mut flight = InFlight { connection: self, actor, asked: Some((body.clone(), request)), confirm: None };
         let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
@@ -349,6 +350,7 @@ impl Connection {
                 flight.asked = None;
                 return Ok(reply);
             };
+            let switches = switches.get_or_insert_with(|| self.host().switches());
             let heard = !self.hear_tickets().await?;
             // A command looks before it waits. Others do when no news came: the keeper may be stopped, or not there.
             if keeping {
@@ -359,6 +361,8 @@ impl Connection {
                 let pause = tick_in.map_or(SAFETY, |ms| Duration::from_millis(ms.saturating_add(1)).min(SAFETY));
                 tokio::select! {
                     () = interest.changed() => {}
+                    // Another engine serves: the ticket is there too.
+                    _ = switches.changed() => {}
                     () = tokio::time::sleep(pause) => keeping = matches!(in_the_way, InTheWay::Holders(_)),
                 }
             }

@@ -51,9 +51,10 @@ async fn new_workspace_without_redis_uses_files_and_stays_there_when_redis_comes
 }
 
 #[tokio::test]
-async fn redis_that_is_away_is_not_replaced_behind_its_back() {
+async fn redis_alone_is_not_replaced_behind_its_back() {
     let mut server = RedisServer::start();
-    let place = Place::on(&server.url());
+    let mut place = Place::on(&server.url());
+    place.backend = BackendChoice::Redis;
     let one = place.session("one").patience(Duration::from_millis(200)).await.unwrap();
     server.kill9();
     let refused = one.lock_file("a").await;
@@ -66,9 +67,10 @@ async fn redis_that_is_away_is_not_replaced_behind_its_back() {
 }
 
 #[tokio::test]
-async fn restart_of_redis_begins_a_new_epoch_and_sessions_go_on() {
+async fn restart_of_redis_alone_begins_a_new_epoch_and_sessions_go_on() {
     let mut server = RedisServer::start_with("redis-server", &["--appendonly", "yes", "--appendfsync", "always"]);
-    let place = Place::on(&server.url());
+    let mut place = Place::on(&server.url());
+    place.backend = BackendChoice::Redis;
     let one = place.session("one").patience(Duration::from_secs(10)).await.unwrap();
     let before = one.lock_file("a").await.unwrap();
     let epoch = one.connection().opened().await.unwrap().serving.epoch;
@@ -84,9 +86,10 @@ async fn restart_of_redis_begins_a_new_epoch_and_sessions_go_on() {
 }
 
 #[tokio::test]
-async fn tokens_do_not_go_back_when_redis_loses_everything() {
+async fn tokens_do_not_go_back_when_redis_alone_loses_everything() {
     let mut server = RedisServer::start_with("redis-server", &["--appendonly", "no"]);
-    let place = Place::on(&server.url());
+    let mut place = Place::on(&server.url());
+    place.backend = BackendChoice::Redis;
     let one = place.session("one").await.unwrap();
     let before = one.lock_file("a").await.unwrap().token();
     server.kill9();
@@ -138,8 +141,6 @@ async fn switch_carries_everything_there_and_back() {
     one.log_decision("design", "engines", "because").await.unwrap();
     let token = one.lock_file("a").await.unwrap().token();
     let connection = one.connection().clone();
-    let refused = connection.switch(EngineKind::Files, "human:eve").await;
-    assert!(matches!(refused, Err(Error::Refused { policy: "sessions_live", .. })), "{refused:?}");
     one.close().await.unwrap();
 
     for (from, to, entries) in [(EngineKind::Redis, EngineKind::Files, 2), (EngineKind::Files, EngineKind::Redis, 3)] {

@@ -18,6 +18,7 @@ mod board;
 mod child;
 mod engines;
 mod events;
+mod failover;
 mod liveness;
 mod lives;
 mod next;

@@ -1,0 +1,421 @@
+//! What this process asked of Redis, and what it was told, on this host before anybody acts on it.
+//!
+//! Each process writes into a slot of its own, which a file lock keeps for it: a free lock is a dead writer. A slot has two
+//! files that take turns, so that one can be emptied when the replica has what it holds. Nothing here decides about
+//! state: a take-over reads all slots and applies what continues the replica.
+
+mod records;
+mod slot;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agentcoord_core::Result;
+use agentcoord_core::ids::{Csn, Epoch, Id, RequestNo};
+use agentcoord_core::op::Blob;
+use agentcoord_core::replica::{Logged, Told};
+
+use self::records::{Pair, Record};
+use self::slot::Slot;
+use crate::engine::Durability;
+use crate::error::Fault;
+use crate::extent::{Extent, Mark};
+use crate::namespace::Namespace;
+
+/// The journal of one process. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    extent: Extent,
+    durability: Durability,
+    // A std mutex: appends are short, and it is never held across an await.
+    writing: Mutex<Writing>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    slot: Slot,
+    epoch: Epoch,
+    /// Everything up to here is in a journal or in the replica, with all before it.
+    known: Csn,
+    /// What came before something that is yet to come, by the number it follows on.
+    early: BTreeMap<Csn, Vec<Logged>>,
+}
+
+/// What becomes of something that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is on this host, with everything before it.
+    Kept,
+    /// It is kept in memory: something before it is missing, from this number on. Other answers bring it, or a read does.
+    Early(Csn),
+    /// It belongs to an epoch that is over.
+    Over,
+}
+
+/// A request of a process that has ended, without an answer in its journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// The client.
+    pub client: Id,
+    /// The request.
+    pub request: RequestNo,
+}
+
+impl Namespace {
+    /// Opens a journal in a free slot.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn open_journal(&self, durability: Durability) -> Result<Journal> {
+        let files = self.files();
+        let extent = Extent::open(&files.extent).map_err(Fault::io("open", &files.extent))?;
+        let slot = Slot::free(files)?;
+        let writing = Writing { slot, epoch: Epoch(0), known: Csn(0), early: BTreeMap::new() };
+        Ok(Journal { inner: Arc::new(Inner { extent, durability, writing: Mutex::new(writing) }) })
+    }
+
+    /// How far the journals of an epoch go, as far as they say; for people.
+    #[must_use]
+    pub fn journaled(&self, epoch: Epoch) -> Option<Csn> {
+        Extent::open(&self.files().extent).ok()?.get(Mark::Known, epoch)
+    }
+
+    /// Bytes in all journals, and how many slots a living process has; for people.
+    #[must_use]
+    pub fn journals(&self) -> (u64, usize) {
+        slot::size(self.files())
+    }
+
+    /// The slots of processes that have ended and asked something in this epoch that nobody was told the answer of. Each
+    /// is kept for the caller until it is dropped.
+    #[must_use]
+    pub fn orphaned_journals(&self, epoch: Epoch, but: &Journal) -> Vec<Orphaned> {
+        let own = but.writing().slot.number();
+        let slots = Slot::ended(self.files(), own);
+        slots.into_iter().filter(|slot| slot.holds_anything()).map(|slot| Orphaned { slot, epoch }).collect()
+    }
+}
+
+/// The slot of a process that has ended.
+#[derive(Debug)]
+pub struct Orphaned {
+    slot: Slot,
+    epoch: Epoch,
+}
+
+impl Orphaned {
+    /// What its process has asked without being told the answer.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Orphan> {
+        self.slot.orphans(self.epoch)
+    }
+
+    /// All of them are settled, and the log went as far as `csn` then: once the replica has that, the slot is emptied.
+    pub fn settled(mut self, csn: Csn, replica: Csn) {
+        if replica >= csn.max(self.slot.covers(self.epoch)) {
+            self.slot.empty();
+        }
+    }
+}
+
+impl Journal {
+    /// Begins to write for an epoch in which Redis serves; `replica` is how far the replica goes. What was written for
+    /// epochs before goes: a decision has been made about it.
+    pub fn begin(&self, epoch: Epoch, replica: Csn) {
+        let mut writing = self.writing();
+        if writing.epoch < epoch {
+            writing.slot.forget_before(epoch);
+            writing.epoch = epoch;
+            writing.known = replica;
+            writing.early.clear();
+        }
+        writing.known = writing.known.max(replica);
+        writing.slot.forget_replicated(replica);
+    }
+
+    /// What the process that had this slot before has asked in this epoch without being told the answer.
+    #[must_use]
+    pub fn orphans(&self) -> Vec<Orphan> {
+        let writing = self.writing();
+        writing.slot.orphans(writing.epoch)
+    }
+
+    /// Such a request is settled; the log went as far as `csn` then.
+    pub fn orphan_settled(&self, orphan: &Orphan, csn: Csn) {
+        self.writing().slot.answered(&orphan.client, orphan.request, csn);
+    }
+
+    /// Everything up to here is on this host: what to tell Redis with a request.
+    #[must_use]
+    pub fn known(&self, epoch: Epoch) -> Csn {
+        let shared = self.inner.extent.get(Mark::Known, epoch);
+        let mut writing = self.writing();
+        if writing.epoch == epoch && shared.is_some_and(|shared| shared > writing.known) {
+            writing.known = shared.unwrap_or_default();
+            writing.take_up_early();
+        }
+        writing.known
+    }
+
+    /// Writes down that a request is about to be sent, with the texts that it brings: the log names them only.
+    ///
+    /// # Errors
+    /// `Unavailable`: do not send it.
+    pub fn intend(&self, epoch: Epoch, client: &Id, request: RequestNo, blobs: &[Blob]) -> Result<()> {
+        let mut writing = self.writing();
+        let replica = self.inner.extent.get(Mark::Replica, epoch);
+        let record = Record::Intent { epoch, client: client.clone(), request, blobs: Pair::of_blobs(blobs) };
+        writing.slot.append(&record, replica)
+    }
+
+    /// Writes down what was told. `answered` is the request that it answers, if any. When it is [`Noted::Kept`], it
+    /// survives this process; whoever acts on it looks at the mode word first.
+    ///
+    /// # Errors
+    /// `Unavailable`: do not act on it.
+    pub fn note<T>(&self, epoch: Epoch, answered: Option<(&Id, RequestNo)>, told: &Told<T>) -> Result<Noted> {
+        let mut writing = self.writing();
+        if writing.epoch != epoch {
+            return Ok(Noted::Over);
+        }
+        let last = told.events.last().map_or(told.after, |logged| logged.csn);
+        if told.after > writing.known {
+            let (known, events) = (writing.known, told.events.clone());
+            writing.early.insert(told.after, events);
+            if let Some((client, request)) = answered {
+                writing.slot.answered(client, request, last);
+            }
+            return Ok(Noted::Early(Csn(known.0 + 1)));
+        }
+        let fresh: Vec<Logged> = told.events.iter().filter(|logged| logged.csn > writing.known).cloned().collect();
+        let replica = self.inner.extent.get(Mark::Replica, epoch);
+        writing.keep(epoch, answered, fresh, replica)?;
+        writing.take_up_early();
+        if let Some((client, request)) = answered {
+            writing.slot.answered(client, request, last);
+        }
+        let known = writing.known;
+        drop(writing);
+        if self.inner.extent.get(Mark::Known, epoch).is_none_or(|shared| shared < known)
+            && self.inner.durability == Durability::Process
+        {
+            self.inner.extent.set(Mark::Known, epoch, known);
+        }
+        // Before the mode word is read again: on some processors the two could pass each other.
+        fence(Ordering::SeqCst);
+        Ok(Noted::Kept)
+    }
+
+    /// Waits for the disk, when acknowledged writes are to survive a power cut.
+    ///
+    /// # Errors
+    /// `Unavailable`: do not act on what was told.
+    pub fn sync(&self, epoch: Epoch) -> Result<()> {
+        if self.inner.durability == Durability::Process {
+            return Ok(());
+        }
+        let (files, known) = {
+            let writing = self.writing();
+            (writing.slot.files()?, writing.known)
+        };
+        for file in files {
+            rustix::fs::fdatasync(&file).map_err(|errno| Fault::Io {
+                doing: "write",
+                path: "journal".into(),
+                source: Arc::new(errno.into()),
+            })?;
+        }
+        self.inner.extent.set(Mark::Known, epoch, known);
+        fence(Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing {
+    /// Appends events that follow on what is known.
+    fn keep(
+        &mut self,
+        epoch: Epoch,
+        answered: Option<(&Id, RequestNo)>,
+        events: Vec<Logged>,
+        replica: Option<Csn>,
+    ) -> Result<()> {
+        let last = events.last().map_or(self.known, |logged| logged.csn);
+        let answered = answered.map(|(client, request)| (client.clone(), request));
+        let record = Record::Told { epoch, answered, events: events.into_iter().map(Into::into).collect() };
+        self.slot.append(&record, replica)?;
+        self.known = last;
+        Ok(())
+    }
+
+    /// What came too early may follow on now.
+    fn take_up_early(&mut self) {
+        while let Some(first) = self.early.first_entry() {
+            if *first.key() > self.known {
+                return;
+            }
+            let events: Vec<Logged> = first.remove().into_iter().filter(|logged| logged.csn > self.known).collect();
+            if !events.is_empty() && self.keep(self.epoch, None, events, None).is_err() {
+                // Whoever waits for it reads it again.
+                return;
+            }
+        }
+    }
+}
+
+/// What all journals hold of one epoch.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Events by number.
+    pub events: BTreeMap<Csn, Logged>,
+    /// Texts by name, of requests whether answered or not.
+    pub blobs: HashMap<String, Vec<u8>>,
+}
+
+impl Namespace {
+    /// Reads all journals. Nothing that is written into them afterwards counts: the mode says so already.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn read_journals(&self, epoch: Epoch) -> Result<Found> {
+        fence(Ordering::SeqCst);
+        let mut found = Found::default();
+        for record in slot::read_all(self.files())? {
+            match record {
+                Record::Intent { epoch: of, blobs, .. } if of == epoch => {
+                    found.blobs.extend(blobs.into_iter().map(|pair| (pair.name, pair.bytes.into_vec())));
+                }
+                Record::Told { epoch: of, events, .. } if of == epoch => {
+                    found.events.extend(events.into_iter().map(|event| (Csn(event.csn), event.into())));
+                }
+                Record::Intent { .. } | Record::Told { .. } => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state_dir::StateDir;
+
+    const EPOCH: Epoch = Epoch(7);
+
+    fn namespace(dir: &std::path::Path) -> Namespace {
+        Namespace::open(&StateDir::open(dir).expect("a state directory"), "n").expect("a namespace")
+    }
+
+    fn told(after: u64, to: u64) -> Told<()> {
+        let logged = |csn| Logged { csn: Csn(csn), event: vec![1; 10], state: vec![2; 10] };
+        Told { answer: (), after: Csn(after), events: (after + 1..=to).map(logged).collect() }
+    }
+
+    fn numbers(found: &Found) -> Vec<u64> {
+        found.events.keys().map(|csn| csn.0).collect()
+    }
+
+    #[test]
+    fn what_was_told_is_found_by_others_and_known_to_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let (one, two) = (namespace.open_journal(Durability::Process), namespace.open_journal(Durability::Process));
+        let (one, two) = (one.expect("a slot"), two.expect("another slot"));
+        one.begin(EPOCH, Csn(4));
+        two.begin(EPOCH, Csn(4));
+        assert_eq!(one.note(EPOCH, None, &told(4, 6)).expect("written"), Noted::Kept);
+        assert_eq!(two.known(EPOCH), Csn(6));
+        assert_eq!(two.note(EPOCH, None, &told(6, 7)).expect("written"), Noted::Kept);
+        assert_eq!(numbers(&namespace.read_journals(EPOCH).expect("readable")), [5, 6, 7]);
+        assert!(
+            namespace.read_journals(Epoch(8)).expect("readable").events.is_empty(),
+            "records belong to their epoch"
+        );
+    }
+
+    #[test]
+    fn what_comes_early_is_kept_once_what_was_missing_has_come() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let journal = namespace.open_journal(Durability::Process).expect("a slot");
+        journal.begin(EPOCH, Csn(0));
+        assert_eq!(journal.note(EPOCH, None, &told(2, 3)).expect("kept back"), Noted::Early(Csn(1)));
+        assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
+        assert_eq!(journal.note(EPOCH, None, &told(0, 2)).expect("written"), Noted::Kept);
+        assert_eq!(journal.known(EPOCH), Csn(3));
+        assert_eq!(numbers(&namespace.read_journals(EPOCH).expect("readable")), [1, 2, 3]);
+    }
+
+    #[test]
+    fn late_news_of_an_epoch_that_is_over_is_not_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let journal = namespace.open_journal(Durability::Process).expect("a slot");
+        journal.begin(Epoch(9), Csn(0));
+        assert_eq!(journal.note(EPOCH, None, &told(0, 1)).expect("no error"), Noted::Over);
+        assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
+    }
+
+    #[test]
+    fn requests_of_a_process_that_has_ended_are_found_and_their_texts_too() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let (client, own) = (Id::random(), namespace.open_journal(Durability::Process).expect("a slot"));
+        own.begin(EPOCH, Csn(0));
+        let dead = namespace.open_journal(Durability::Process).expect("a slot");
+        dead.begin(EPOCH, Csn(0));
+        let blob = Blob { name: "task/x/payload".into(), bytes: vec![7; 3] };
+        for number in 1..=3 {
+            dead.intend(EPOCH, &client, RequestNo(number), std::slice::from_ref(&blob)).expect("written");
+        }
+        dead.note(EPOCH, Some((&client, RequestNo(2))), &told(0, 1)).expect("written");
+        assert!(namespace.orphaned_journals(EPOCH, &own).is_empty(), "its process lives");
+        drop(dead);
+        let mut found = namespace.orphaned_journals(EPOCH, &own);
+        let orphaned = found.pop().expect("a slot without a process");
+        assert_eq!(orphaned.requests().iter().map(|o| o.request.0).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(namespace.read_journals(EPOCH).expect("readable").blobs["task/x/payload"], [7; 3]);
+        orphaned.settled(Csn(2), Csn(1));
+        assert!(!namespace.read_journals(EPOCH).expect("readable").events.is_empty(), "the replica lacks something");
+        let orphaned = namespace.orphaned_journals(EPOCH, &own).pop().expect("still there");
+        orphaned.settled(Csn(2), Csn(2));
+        assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
+    }
+
+    #[test]
+    fn files_take_turns_and_are_emptied_when_the_replica_has_what_they_hold() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let journal = namespace.open_journal(Durability::Process).expect("a slot");
+        journal.begin(EPOCH, Csn(0));
+        let extent = Extent::open(&namespace.files().extent).expect("a file");
+        let mut csn = 0;
+        let mut longest = 0;
+        for _ in 0..400 {
+            let mut news = told(csn, csn + 10);
+            for logged in &mut news.events {
+                logged.event = vec![0; 1_000];
+            }
+            journal.note(EPOCH, None, &news).expect("written");
+            csn += 10;
+            if csn % 100 == 0 {
+                extent.set(Mark::Replica, EPOCH, Csn(csn - 50));
+            }
+            longest = longest.max(namespace.journals().0);
+            let found = namespace.read_journals(EPOCH).expect("readable");
+            let continued = agentcoord_core::replica::continuation(Csn(csn / 100 * 100).min(Csn(csn)), found.events);
+            assert!(continued.is_ok(), "nothing is missing");
+        }
+        assert!(longest < 2_000_000, "{longest} of 4,000,000 bytes");
+    }
+}

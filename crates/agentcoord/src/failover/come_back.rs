@@ -1,0 +1,314 @@
+//! The return: Redis is healthy again, and gets everything back.
+//!
+//! Almost all of the state is copied while the files serve. Then the files are closed, Redis gets what has changed meanwhile,
+//! and is opened. Whatever fails before that leaves the files in charge, in a later epoch.
+
+use std::time::{Duration, Instant};
+
+use agentcoord_core::engine::EngineKind;
+use agentcoord_core::ids::{Csn, Id};
+use agentcoord_core::mode::{ModeEngine, ModeRow, Phase};
+use agentcoord_core::record::{Event, SCHEMA};
+use agentcoord_core::table::Table;
+use agentcoord_core::{Error, Result, waypoint};
+use agentcoord_fs::ModeLock;
+use agentcoord_fs::process::{self, Liveness};
+use agentcoord_fs::replica::Pages;
+use agentcoord_redis::{Change, Meta, Sighting, Survey, Writeback};
+
+use crate::config::BackendChoice;
+use crate::decide::Switched;
+use crate::failover::take_over::{complainant, complaining_process, mode_is_gone};
+use crate::host::Host;
+
+/// Records, or events, that are read and written at once; texts are longer.
+const PAGE: usize = 500;
+const TEXTS: usize = 50;
+/// So few events are left to be copied when the files are closed.
+const FEW: usize = 100;
+/// Rounds of catching up before the files are closed all the same.
+const ROUNDS: usize = 50;
+/// How long a living complainant is waited for, in hold-offs.
+const PATIENCE: u32 = 6;
+/// The hold-off doubles at most so often.
+const DOUBLINGS: u32 = 6;
+
+/// What the keeper knows of the way back. It looks at Redis once in a while as long as files serve.
+#[derive(Debug, Default)]
+pub(crate) struct Watchman {
+    healthy_since: Option<Instant>,
+    /// The last return, and how often the hold-off was doubled since things were calm.
+    last: Option<Instant>,
+    doubled: u32,
+}
+
+impl Watchman {
+    /// Looks at Redis. True when it is time to go back.
+    ///
+    /// # Errors
+    /// When the mode cannot be read.
+    pub(crate) async fn look(&mut self, host: &Host) -> Result<bool> {
+        let Some(row) = host.waits_for_redis()? else {
+            self.healthy_since = None;
+            return Ok(false);
+        };
+        let healthy = matches!(host.look().await?, Sighting::There(survey) if host.may_return_to(&row, &survey)?);
+        if !healthy {
+            self.healthy_since = None;
+            return Ok(false);
+        }
+        let since = *self.healthy_since.get_or_insert_with(Instant::now);
+        let hold_off = host.config().return_after * 2u32.pow(self.doubled.min(DOUBLINGS));
+        let is_content = row.complainant.as_deref().is_none_or(is_content);
+        let is_human = row.complainant.as_deref().is_some_and(|who| complaining_process(who).is_none());
+        Ok(!is_human && since.elapsed() >= if is_content { hold_off } else { hold_off * PATIENCE })
+    }
+
+    /// The files have served for a while between two returns, or have not.
+    pub(crate) fn has_returned(&mut self, host: &Host) {
+        let calm = host.config().return_after * 10;
+        let flaps = self.last.is_some_and(|last| last.elapsed() < calm);
+        self.doubled = if flaps { self.doubled + 1 } else { 0 };
+        self.last = Some(Instant::now());
+        self.healthy_since = None;
+    }
+}
+
+/// Whether a process that has complained has nothing to say any more: it is this one, which has just seen Redis healthy, or
+/// it has ended.
+fn is_content(who: &str) -> bool {
+    who == complainant()
+        || complaining_process(who).is_some_and(|process| process::is_alive(&process) == Liveness::Dead)
+}
+
+impl Host {
+    /// The row, when files serve and this host would rather be on Redis.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn waits_for_redis(&self) -> Result<Option<ModeRow>> {
+        let Some(row) = self.namespace().row()? else { return Ok(None) };
+        let serves = row.engine == ModeEngine::Files && row.phase == Phase::Serving;
+        let asked = self.config().redis_url.is_some() || row.instance.is_some();
+        Ok((serves && asked && self.config().backend == BackendChoice::Auto).then_some(row))
+    }
+
+    /// Whether the state of the files may be written over what is there.
+    pub(crate) fn may_return_to(&self, row: &ModeRow, survey: &Survey) -> Result<bool> {
+        Ok(self.as_owner(row)?.judge(&survey.found()).may_be_written_over())
+    }
+
+    /// The complaint of this process is over, when it has one and sees Redis healthy: a return need not wait for it.
+    ///
+    /// # Errors
+    /// When the mode cannot be read or written.
+    pub(crate) async fn withdraw_complaint(&self) -> Result<()> {
+        let own = complainant();
+        let is_own = |row: &ModeRow| row.complainant.as_ref() == Some(&own);
+        let Some(row) = self.waits_for_redis()?.filter(is_own) else { return Ok(()) };
+        if !matches!(self.look().await?, Sighting::There(survey) if self.may_return_to(&row, &survey)?) {
+            return Ok(());
+        }
+        let lock = self.lock_mode().await?;
+        match lock.row()? {
+            Some(current) if current == row => lock.write(&ModeRow { complainant: None, ..row }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The row with this host as the owner of what it will write.
+    fn as_owner(&self, row: &ModeRow) -> Result<ModeRow> {
+        let owner = match &row.owner {
+            Some(owner) => owner.clone(),
+            None => self.state_dir().host_id()?,
+        };
+        Ok(ModeRow { owner: Some(owner), ..row.clone() })
+    }
+
+    /// Carries everything back to Redis while agents work, and switches to it.
+    ///
+    /// # Errors
+    /// `Unavailable` when it did not come about: the files serve on. `Refused` when Redis holds what is not ours, or is later.
+    pub(crate) async fn come_back(&self) -> Result<Switched> {
+        let row = self.namespace().row()?.ok_or_else(mode_is_gone)?;
+        let (url, name) = (self.url()?, self.namespace().name().to_owned());
+        let generation = fresh_generation();
+        let writeback = Writeback::begin(&url, &name, generation, self.deadlines()).await?;
+        let pages = self.namespace().pages()?;
+        let (begun, _) = pages.state()?;
+        let mut copy = Copy { pages, writeback, csn: begun, records: 0 };
+        copy.everything().await?;
+        for _ in 0..ROUNDS {
+            if copy.catch_up().await? < FEW {
+                break;
+            }
+        }
+        waypoint::reached("return/copied");
+        let lock = self.lock_mode().await?;
+        let current = lock.publish()?.ok_or_else(mode_is_gone)?;
+        if current.epoch != row.epoch || current.phase != Phase::Serving || current.engine != ModeEngine::Files {
+            return Err(Error::unavailable("the engine has changed meanwhile"));
+        }
+        let survey = self.primary().await?;
+        let current = self.as_owner(&current)?;
+        if !current.judge(&survey.found()).may_be_written_over() {
+            return Err(self.not_ours());
+        }
+        let known = survey.meta.as_ref().map(|meta| meta.epoch);
+        let leaving = current.leave(known).ok_or_else(mode_is_gone)?;
+        lock.write(&leaving)?;
+        waypoint::reached("return/leaving");
+        match self.hand_over(&mut copy, &leaving, &survey, generation).await {
+            Ok(arrived) => {
+                lock.write(&arrived)?;
+                tracing::warn!(epoch = %arrived.epoch, records = copy.records, "Redis serves again");
+                drop(lock);
+                if let Err(error) = copy.writeback.forget_others().await {
+                    tracing::debug!(%error, "left-overs of earlier switches stay in Redis");
+                }
+                let (from, to) = (EngineKind::Files, EngineKind::Redis);
+                Ok(Switched { from, to, epoch: arrived.epoch, records: copy.records })
+            }
+            Err(error) => {
+                self.stay(&lock, &leaving)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The last part, in which nobody is served: closes Redis, writes what has changed, opens it.
+    async fn hand_over(&self, copy: &mut Copy, leaving: &ModeRow, survey: &Survey, generation: u64) -> Result<ModeRow> {
+        let (url, name) = (self.url()?, self.namespace().name());
+        let owner = leaving.owner.clone().ok_or_else(mode_is_gone)?;
+        let instance = leaving.instance.clone().unwrap_or_else(|| Id::random().to_string());
+        let wanted = Meta::new(leaving.epoch, instance, generation.to_string(), owner.to_string());
+        let closed = agentcoord_redis::close(&url, name, &wanted, leaving.attempt, self.deadlines()).await?;
+        if !closed.closed
+            || closed.epoch != wanted.epoch
+            || closed.instance != wanted.instance
+            || closed.schema > SCHEMA
+        {
+            return Err(self.not_ours());
+        }
+        waypoint::reached("return/closed");
+        while copy.catch_up().await? > 0 {}
+        copy.signs_of_life().await?;
+        let (csn, state) = copy.pages.state()?;
+        if csn != copy.csn {
+            return Err(Error::unavailable("the files have changed although they are closed"));
+        }
+        copy.writeback.state(&state).await?;
+        waypoint::reached("return/written");
+        let opened =
+            agentcoord_redis::reopen(&url, name, &wanted, leaving.attempt, &survey.run_id, self.deadlines()).await?;
+        if opened.closed || opened.epoch != wanted.epoch || opened.generation != wanted.generation {
+            return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
+        }
+        waypoint::reached("return/opened");
+        let arrived = leaving.arrive(&survey.run_id, &wanted.instance, generation, owner);
+        arrived.ok_or_else(|| Error::unavailable("the return was given up by somebody else"))
+    }
+
+    fn stay(&self, lock: &ModeLock, leaving: &ModeRow) -> Result<()> {
+        match leaving.stay() {
+            Some(staying) => lock.write(&staying),
+            None => Ok(()),
+        }
+    }
+
+    fn not_ours(&self) -> Error {
+        let reason = format!(
+            "{} holds another or a later state of namespace {}, which is not written over",
+            self.shown_url(),
+            self.namespace().name()
+        );
+        Error::Refused { policy: "foreign_namespace", reason }
+    }
+}
+
+/// A generation that nobody has used: numbers of failed attempts are never met again.
+fn fresh_generation() -> u64 {
+    u64::from_str_radix(&Id::random().as_str()[..12], 16).unwrap_or(0) | 1 << 47
+}
+
+/// A copy on its way.
+struct Copy {
+    pages: Pages,
+    writeback: Writeback,
+    /// Everything up to this change is in the copy.
+    csn: Csn,
+    records: usize,
+}
+
+impl Copy {
+    /// Copies what there is, page by page. Later pages may be younger than earlier ones; the events tell.
+    async fn everything(&mut self) -> Result<()> {
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Pulse) {
+            let mut after = String::new();
+            loop {
+                let page = self.pages.records(table, &after, PAGE)?;
+                self.writeback.records(table, &page).await?;
+                self.records += page.len();
+                match page.last() {
+                    Some((key, _)) if page.len() == PAGE => after.clone_from(key),
+                    _ => break,
+                }
+            }
+        }
+        let mut after = String::new();
+        loop {
+            let page = self.pages.blobs(&after, TEXTS)?;
+            self.writeback.blobs(&page).await?;
+            match page.last() {
+                Some((name, _)) if page.len() == TEXTS => after.clone_from(name),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Copies what a page of events has changed. How many events those were.
+    async fn catch_up(&mut self) -> Result<usize> {
+        let events: Vec<Event> = self.pages.events(self.csn, PAGE)?;
+        let Some(last) = events.last().map(|event| event.csn) else { return Ok(0) };
+        if events[0].csn.0 != self.csn.0 + 1 {
+            return Err(Error::unavailable("more has changed meanwhile than the log of events keeps"));
+        }
+        let changes: Vec<Change> = events
+            .iter()
+            .flat_map(|event| &event.images)
+            .map(|image| {
+                let record = (!image.record.is_empty()).then(|| image.record.clone());
+                (image.table, image.key.clone(), record)
+            })
+            .collect();
+        self.writeback.changes(&changes).await?;
+        for name in events.iter().flat_map(|event| &event.texts) {
+            if let Some(bytes) = self.pages.blob(name)? {
+                self.writeback.blobs(&[(name.clone(), bytes)]).await?;
+            }
+        }
+        let gone: Vec<String> = events.iter().flat_map(|event| event.gone.clone()).collect();
+        self.writeback.forget_blobs(&gone).await?;
+        self.writeback.log(&events).await?;
+        self.csn = last;
+        Ok(events.len())
+    }
+
+    /// Signs of life are in no event: they go last, all of them.
+    async fn signs_of_life(&mut self) -> Result<()> {
+        let mut after = String::new();
+        loop {
+            let page = self.pages.records(Table::Pulse, &after, PAGE)?;
+            self.writeback.records(Table::Pulse, &page).await?;
+            match page.last() {
+                Some((key, _)) if page.len() == PAGE => after.clone_from(key),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// How often the keeper looks at Redis while files serve.
+pub(crate) fn look_every(return_after: Duration) -> Duration {
+    (return_after / 10).clamp(Duration::from_millis(20), Duration::from_secs(1))
+}

@@ -1,0 +1,106 @@
+//! Bringing what Redis has done into the files, by the keeper as it happens, and by commands where there is none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentcoord_core::engine::Engine;
+use agentcoord_core::ids::Csn;
+use agentcoord_core::replica::Logged;
+use agentcoord_core::{Error, Result, waypoint};
+use agentcoord_fs::Replica;
+use agentcoord_redis::RedisEngine;
+
+use crate::connection::Connection;
+use crate::host::Host;
+
+/// Events in one transaction.
+const PAGE: usize = 500;
+/// With fewer events than this it pays to wait for more.
+const FEW: usize = 100;
+/// How long to wait for more.
+const GATHER: Duration = Duration::from_millis(25);
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_millis(200);
+/// Commands let the replica lag so far.
+const SHARE: u64 = 32;
+
+/// Keeps the replica up to date, for as long as it is polled.
+pub(crate) async fn follow(link: &Connection) {
+    let mut switches = link.host().switches();
+    loop {
+        let followed = tokio::select! {
+            followed = follow_epoch(link) => followed,
+            _ = switches.changed() => continue,
+        };
+        match followed {
+            // Nothing to follow now: files serve, or nobody may take over.
+            Ok(()) => drop(switches.changed().await),
+            Err(error) => {
+                tracing::debug!(%error, "the replica could not be brought up to date");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Follows the log in the epoch that serves now.
+async fn follow_epoch(link: &Connection) -> Result<()> {
+    let opened = link.opened().await?;
+    let Some(redis) = opened.mirrored.clone() else { return Ok(()) };
+    let mut replica = open(link.host()).await?;
+    let mut csn = link.host().namespace().csn()?;
+    let mut tail = redis.feed().tail().await?;
+    loop {
+        let events = tail.log(csn, PAGE).await?;
+        waypoint::reached("replica/read");
+        if events.is_empty() {
+            if link.has_moved_on(&opened) {
+                return Err(Error::unavailable("another engine or epoch serves now"));
+            }
+            continue;
+        }
+        let few = events.len() < FEW;
+        (replica, csn) = apply(replica, &redis, events).await?;
+        if few {
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+}
+
+/// A command's share, where no keeper is: when the replica lags, brings it a page further.
+pub(crate) async fn share(host: &Host, redis: &Arc<RedisEngine>, known: Csn, replica: Csn) -> Result<()> {
+    if known.0.saturating_sub(replica.0) < SHARE {
+        return Ok(());
+    }
+    let events = redis.log(replica, PAGE).await?;
+    let writer = open(host).await?;
+    apply(writer, redis, events).await.map(drop)
+}
+
+async fn open(host: &Host) -> Result<Replica> {
+    let (namespace, durability) = (host.namespace().clone(), host.config().durability);
+    blocking(move || Replica::open(&namespace, durability)).await
+}
+
+/// Applies a page with its texts.
+async fn apply(mut replica: Replica, redis: &Arc<RedisEngine>, events: Vec<Logged>) -> Result<(Replica, Csn)> {
+    let mut names = Vec::new();
+    for logged in &events {
+        names.extend(logged.event()?.texts);
+    }
+    let found = redis.blobs(&names).await?;
+    let blobs: HashMap<String, Vec<u8>> =
+        names.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
+    let epoch = redis.epoch();
+    blocking(move || {
+        let csn = replica.apply(epoch, &events, &blobs)?;
+        Ok((replica, csn))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::backend("the replica's thread was cut off", e))?
+}
