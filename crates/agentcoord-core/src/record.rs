@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{ProcessIdentity, SessionKind};
 use crate::approval::{ApprovalStatus, Vote};
+use crate::error::Result;
 use crate::ids::{Csn, Id, RequestNo};
-use crate::op::Actor;
+use crate::op::{Actor, encode_compact};
 use crate::table::{Entry, Record, Table, index};
 use crate::task::TaskStatus;
 use crate::time::{LeaseClock, LeaseMs, WallMs};
@@ -229,6 +230,23 @@ impl RingRecord {
 impl Record for RingRecord {
     const TABLE: Table = Table::Ring;
 
+    /// The answer as a string, which is how scripts write it: Redis' Lua reads no byte strings of MessagePack.
+    fn stored(&self) -> Result<Vec<u8>> {
+        let mut bytes = encode_compact(self)?;
+        let head = match self.answer.len() {
+            0..=0xff => 2,
+            0x100..=0xffff => 3,
+            _ => 5,
+        };
+        let at = bytes.len() - self.answer.len() - head;
+        bytes[at] = match bytes[at] {
+            0xc4 => 0xd9,
+            0xc5 => 0xda,
+            _ => 0xdb,
+        };
+        Ok(bytes)
+    }
+
     fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }
 
@@ -390,4 +408,19 @@ pub struct Image {
     /// Its encoded form afterwards; empty when it was deleted.
     #[serde(with = "serde_bytes")]
     pub record: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answer_in_a_replay_slot_is_stored_as_a_string() {
+        for (length, head) in [(0, 0xd9), (3, 0xd9), (255, 0xd9), (256, 0xda), (65_535, 0xda), (65_536, 0xdb)] {
+            let slot = RingRecord { request: RequestNo(9), digest: "d".repeat(16), answer: vec![0xff; length] };
+            let stored = slot.stored().expect("encodes");
+            assert_eq!(stored[1 + 1 + 17], head, "{length}");
+            assert_eq!(crate::op::decode::<RingRecord>(&stored, "slot").expect("decodes"), slot);
+        }
+    }
 }

@@ -18,7 +18,7 @@ use crate::config::{Deadlines, RedisUrl};
 use crate::connection::{Admission, Connection};
 use crate::error::Fault;
 use crate::feed::RedisFeed;
-use crate::keys::{FREEZE_WALL, Keys, STATE};
+use crate::keys::{FENCE_FIELDS, FREEZE_WALL, Keys, STATE};
 use crate::tail;
 
 /// The engine of one namespace in one epoch. It connects at the first call.
@@ -139,16 +139,38 @@ impl RedisEngine {
     }
 
     /// Runs a read, and with it the part of the log that it may have seen and that is not `known`.
+    ///
+    /// It also looks whether the namespace is still the one that was admitted, after the read: an open connection to a
+    /// server whose data were deleted would answer that nothing is there.
     async fn read<T: FromRedisValue>(&self, mut pipe: Pipeline, known: Option<Csn>) -> Result<Told<T>, Fault> {
-        let Some(after) = known else {
-            let answer = self.connection.call_all(&pipe).await?;
-            return Ok(Told { answer, after: Csn(0), events: Vec::new() });
-        };
-        tail::ask(&mut pipe, &self.keys, after, tail::PAGE);
+        pipe.cmd("HMGET").arg(self.keys.meta()).arg(&FENCE_FIELDS);
+        if let Some(after) = known {
+            tail::ask(&mut pipe, &self.keys, after, tail::PAGE);
+        }
         let mut values: Vec<Value> = self.connection.call_all(&pipe).await?;
-        let events = tail::entries(values.pop().unwrap_or(Value::Nil))?;
-        let answer = redis::from_redis_value(Value::Array(values)).map_err(|e| Fault::calling(e.into()))?;
-        Ok(Told { answer, after, events })
+        let malformed = |e: redis::ParsingError| Fault::calling(e.into());
+        let events = match known {
+            Some(_) => tail::entries(values.pop().unwrap_or(Value::Nil))?,
+            None => Vec::new(),
+        };
+        let meta = redis::from_redis_value(values.pop().unwrap_or(Value::Nil)).map_err(malformed)?;
+        self.check(meta)?;
+        let answer = redis::from_redis_value(Value::Array(values)).map_err(malformed)?;
+        Ok(Told { answer, after: known.unwrap_or_default(), events })
+    }
+
+    /// Refuses what was read from another epoch or instance.
+    fn check(&self, (epoch, instance, closed): (Option<u64>, Option<String>, Option<String>)) -> Result<(), Fault> {
+        let admission = self.connection.admission();
+        let found = Found {
+            epoch: epoch.unwrap_or(0),
+            instance: instance.unwrap_or_default(),
+            closed: closed.as_deref() == Some("1"),
+            lost: false,
+        };
+        let is_same =
+            found.epoch == admission.epoch.0 && found.instance == admission.instance && !found.closed;
+        if is_same { Ok(()) } else { Err(fence(&found, &admission.instance)) }
     }
 
     /// Reads string keys. GET and not MGET, which answers a key of another type like one that is absent.
@@ -236,8 +258,7 @@ impl RedisEngine {
     pub async fn log(&self, after: Csn, limit: usize) -> Result<Vec<Logged>> {
         let mut pipe = redis::pipe();
         tail::ask(&mut pipe, &self.keys, after, limit);
-        let values: Vec<Value> = self.connection.call_all(&pipe).await.map_err(self.read_error())?;
-        let page = values.into_iter().next().unwrap_or(Value::Nil);
+        let Told { answer: (page,), .. } = self.read::<(Value,)>(pipe, None).await.map_err(self.read_error())?;
         tail::entries(page).map_err(self.read_error())
     }
 

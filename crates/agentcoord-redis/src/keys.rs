@@ -130,6 +130,8 @@ pub(crate) const EVENT: &str = "e";
 pub(crate) const EVENT_STATE: &str = "s";
 /// The fields of the meta record, in the order of [`crate::Meta`].
 pub(crate) const META_FIELDS: [&str; 6] = ["epoch", "instance", "generation", "owner", "schema", "closed"];
+/// Those of them that every call looks at.
+pub(crate) const FENCE_FIELDS: [&str; 3] = ["epoch", "instance", "closed"];
 /// The field of the meta record by which tests stop the wall clock.
 pub(crate) const FREEZE_WALL: &str = "freeze_wall";
 

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// Names the server binaries that the tests run on, separated by commas.
 pub const SERVERS: &str = "AGENTCOORD_TEST_SERVERS";
 
+/// The directory of a copy of the data.
+const COPY: &str = "copy";
+
 /// A running server on a free port, with its own directory. Killed on drop.
 #[derive(Debug)]
 pub struct RedisServer {
@@ -95,6 +98,45 @@ impl RedisServer {
         self.kill9();
         self.child = spawn(&self.binary, self.port, &self.dir, &self.args);
         assert!(answers(self.port, &mut self.child), "{} did not come back on port {}", self.binary, self.port);
+    }
+
+    /// Starts it again without its data.
+    pub fn restart_empty(&mut self) {
+        self.kill9();
+        self.drop_data();
+        self.restart();
+    }
+
+    /// Keeps a copy of its data as they are on disk now, as somebody's backup would.
+    pub fn keep_copy(&self) {
+        let (from, to) = (self.data(), self.dir.path().join(COPY));
+        // Both may be absent; then there is nothing to keep.
+        drop(std::fs::remove_dir_all(&to));
+        std::fs::create_dir_all(&to).expect("a directory for the copy");
+        for file in std::fs::read_dir(from).into_iter().flatten().flatten() {
+            // The server may be about to replace a file.
+            drop(std::fs::copy(file.path(), to.join(file.file_name())));
+        }
+    }
+
+    /// Starts it again with the data of the copy.
+    pub fn restart_from_copy(&mut self) {
+        self.kill9();
+        self.drop_data();
+        let copy = self.dir.path().join(COPY);
+        if copy.is_dir() {
+            std::fs::rename(copy, self.data()).expect("the copy can be moved");
+        }
+        self.restart();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("appendonlydir")
+    }
+
+    fn drop_data(&self) {
+        // It may have none.
+        drop(std::fs::remove_dir_all(self.data()));
     }
 
     /// Stops it in its tracks: connections stay open, nothing answers.

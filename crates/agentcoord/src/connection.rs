@@ -71,7 +71,10 @@ impl Connection {
     /// `config.backend` demands; `Invalid` for a state directory that cannot be used.
     pub async fn open(config: Config, style: Style) -> Result<Self> {
         let connection = Self::unopened(config, style)?;
-        drop(connection.opened().await?);
+        let begun = Instant::now();
+        while let Err(error) = connection.opened().await {
+            connection.recover(error, begun).await?;
+        }
         if style == Style::OneShot
             && let Err(error) = orphans::settle_predecessor(&connection).await
         {
@@ -120,6 +123,12 @@ impl Connection {
     #[must_use]
     pub fn config(&self) -> &Config {
         self.inner.host.config()
+    }
+
+    /// The Redis that is asked for, without its secrets.
+    #[must_use]
+    pub fn shown_redis_url(&self) -> String {
+        self.inner.host.shown_url()
     }
 
     /// The namespace it works in.

@@ -56,6 +56,7 @@ pub use config::{BackendChoice, Config, DEFAULT_REDIS_URL, Durability};
 pub use connection::Connection;
 pub use decide::Switched;
 pub use events::{EventStream, Live};
+pub use failover::condition::{Condition, RedisNow};
 pub use host::{Opened, Serving, Style, machine_name};
 pub use lock::{FileLock, LockBuilder};
 pub use next::NextBuilder;

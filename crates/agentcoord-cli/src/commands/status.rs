@@ -269,8 +269,13 @@ async fn look(context: &Context) -> Result<View, CliError> {
 /// What serves, and whether that is second best.
 fn engine(serving: &Serving) -> String {
     match (&serving.redis, serving.degraded) {
-        (Some(url), true) => format!("files, degraded: {url} was asked for"),
-        (Some(url), false) => format!("{} at {url}", serving.engine.word()),
+        (Some(url), true) => format!("files, degraded: {url} was asked for ({})", why(serving)),
+        (Some(url), false) if serving.protected => format!("{} at {url}", serving.engine.word()),
+        (Some(url), false) => format!("{} at {url}, without fallback", serving.engine.word()),
         (None, _) => format!("{} (no Redis configured)", serving.engine.word()),
     }
+}
+
+fn why(serving: &Serving) -> &str {
+    serving.reason.as_deref().unwrap_or("it was not there at first")
 }

@@ -24,6 +24,8 @@ use crate::host::Host;
 /// Records, or events, that are read and written at once; texts are longer.
 const PAGE: usize = 500;
 const TEXTS: usize = 50;
+/// Events of the past that go along.
+const LOG: u64 = 5_000;
 /// So few events are left to be copied when the files are closed.
 const FEW: usize = 100;
 /// Rounds of catching up before the files are closed all the same.
@@ -254,6 +256,15 @@ impl Copy {
                     _ => break,
                 }
             }
+        }
+        // Those who follow the log find its end again.
+        let mut read = Csn(self.csn.0.saturating_sub(LOG));
+        loop {
+            let events = self.pages.events(read, PAGE)?;
+            let events: Vec<Event> = events.into_iter().filter(|event| event.csn <= self.csn).collect();
+            let Some(last) = events.last() else { break };
+            read = last.csn;
+            self.writeback.log(&events).await?;
         }
         let mut after = String::new();
         loop {

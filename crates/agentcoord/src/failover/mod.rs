@@ -2,9 +2,10 @@
 //!
 //! [`mirror`] keeps what Redis answers on this host before anybody acts on it; [`replicate`] brings it into the files;
 //! [`suspicion`] tells an outage from a hiccup; [`take_over`] and [`come_back`] walk the two switches; [`orphans`] settles
-//! what dead processes have asked. The decisions themselves are functions of [`agentcoord_core::mode`].
+//! what dead processes have asked; [`condition`] says how things stand. The decisions themselves are functions of [`agentcoord_core::mode`].
 
 pub(crate) mod come_back;
+pub(crate) mod condition;
 pub(crate) mod mirror;
 pub(crate) mod orphans;
 pub(crate) mod replicate;

@@ -14,10 +14,19 @@ use agentcoord_testkit::history::locks::{Call, Outcome, Report, check};
 use agentcoord_testkit::history::{self, Recorder};
 use agentcoord_testkit::random::Random;
 
+use agentcoord_testkit::redis_server::RedisServer;
+
+use super::chaos::{Chaos, Outages, Running};
 use super::{Crowd, PATIENCE, PROCESSES, SEED, Worker, histories, row, setting};
 use crate::place::Place;
 
 const SECONDS: &str = "AGENTCOORD_SOAK_SECONDS";
+const CYCLES: &str = "AGENTCOORD_SOAK_CYCLES";
+
+/// A longer race over outages is run as several with so many outages each, because histories are judged as a whole.
+const CYCLES_AN_EPISODE: u64 = 10;
+/// The longest race over outages.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A longer race is run as several of this length, each with a seed of its own.
 const EPISODE: u64 = 15;
@@ -36,6 +45,29 @@ fn locks_survive_races_and_kills_on_files() {
 #[test]
 fn locks_survive_races_and_kills_on_redis() {
     race("races::locks::locks_survive_races_and_kills_on_redis", Place::redis);
+}
+
+#[test]
+fn locks_survive_outages_of_redis() {
+    if let Some(worker) = Worker::of_environment() {
+        return worker.work(work);
+    }
+    let (cycles, seed) = (setting(CYCLES, 8), setting(SEED, 1));
+    let processes = u32::try_from(setting(PROCESSES, 4)).unwrap();
+    let (mut left, mut seed) = (cycles, seed);
+    while left > 0 {
+        let most = left.min(CYCLES_AN_EPISODE);
+        let server = RedisServer::start();
+        let place = Place::on(&server.url());
+        let chaos = Chaos::new(server, &place, seed, most);
+        let (killed, report, outages) = episode_of(test_of_outages(), &place, seed, processes, None, Some(chaos));
+        outages.unwrap().print(seed, processes, killed, report.calls, report.granted, left == cycles);
+        (left, seed) = (left - most, seed + 1);
+    }
+}
+
+fn test_of_outages() -> &'static str {
+    "races::locks::locks_survive_outages_of_redis"
 }
 
 fn race(test: &'static str, place: fn() -> Place) {
@@ -70,25 +102,44 @@ fn race(test: &'static str, place: fn() -> Place) {
 
 /// One race, judged. How many were killed, and what was judged.
 fn episode(test: &'static str, place: &Place, seed: u64, processes: u32, length: Duration) -> (usize, Report) {
+    let (killed, report, _) = episode_of(test, place, seed, processes, Some(length), None);
+    (killed, report)
+}
+
+/// One race of a certain length, or until Redis has been through enough.
+fn episode_of(
+    test: &'static str,
+    place: &Place,
+    seed: u64,
+    processes: u32,
+    length: Option<Duration>,
+    chaos: Option<Chaos>,
+) -> (usize, Report, Option<Outages>) {
     let dir = place.dir.path();
     fs::create_dir_all(dir.join("counters")).unwrap();
-    let mut crowd = Crowd::new(test, place, seed, length);
+    let mut crowd = Crowd::new(test, place, seed, length.unwrap_or(LONGEST));
+    crowd.next.falls_back = chaos.is_some();
     let mut judge = Recorder::create(&histories(dir), 0);
     let first = crowd.next.clone();
     for slot in 0..processes {
         crowd.start(slot);
     }
     let mut random = Random::new(seed);
-    while !first.is_over() {
+    let mut outages = chaos.map(Chaos::begin);
+    while !first.is_over() && outages.as_ref().is_none_or(|outages| !outages.is_over()) {
         std::thread::sleep(Duration::from_millis(50 + random.below(300) as u64));
         crowd.replace_one(&mut random, |process| {
             judge.invoke(Call::End { process });
         });
     }
+    fs::write(first.stop(), "").unwrap();
     let killed = crowd.wait();
-    first.work(|first| all_is_free(first, judge));
+    let outages = outages.take().map(Running::end);
+    let last = Worker { until: history::now(), ..first };
+    last.work(|last| all_is_free(last, judge));
     let judged = check(&history::read(&histories(dir)));
-    (killed, judged.unwrap_or_else(|what| panic!("seed {seed} with {processes} processes: {what}")))
+    if judged.is_err() { std::process::Command::new("cp").args(["-a", dir.to_str().unwrap(), "/tmp/failed"]).status().unwrap(); }
+    (killed, judged.unwrap_or_else(|what| panic!("seed {seed} with {processes} processes: {what}")), outages)
 }
 
 /// Whatever was killed or dropped: everything can be had in the end, and nothing is left.

@@ -2,6 +2,7 @@
 //!
 //! A process of a race is this very test binary, started again with the same test and what it is to do in [`WORKER`].
 
+mod chaos;
 mod locks;
 mod tasks;
 
@@ -57,6 +58,8 @@ struct Worker {
     seed: u64,
     dir: PathBuf,
     redis_url: Option<String>,
+    /// Files may take over from Redis.
+    falls_back: bool,
     /// When the race has begun and when it ends, by [`history::now`].
     begun: u64,
     until: u64,
@@ -69,7 +72,12 @@ impl Worker {
     }
 
     fn is_over(&self) -> bool {
-        history::now() >= self.until
+        history::now() >= self.until || self.stop().exists()
+    }
+
+    /// Says to the workers that it is enough.
+    fn stop(&self) -> PathBuf {
+        self.dir.join("stop")
     }
 
     /// A sequence of its own.
@@ -87,6 +95,7 @@ impl Worker {
             .state_dir(self.dir.join("state"))
             .patience(PATIENCE);
         match &self.redis_url {
+            Some(url) if self.falls_back => chaos::quick(session.redis_url(url)),
             Some(url) => session.redis_url(url).backend(BackendChoice::Redis),
             None => session.backend(BackendChoice::Files),
         }
@@ -120,7 +129,7 @@ impl Crowd {
         fs::create_dir_all(histories(&dir)).unwrap();
         let begun = history::now();
         let until = begun + u64::try_from(length.as_nanos()).unwrap();
-        let next = Worker { process: 1, slot: 0, seed, dir, redis_url: place.redis_url.clone(), begun, until };
+        let next = Worker { process: 1, slot: 0, seed, dir, redis_url: place.redis_url.clone(), falls_back: false, begun, until };
         Self { test, next, running: Vec::new(), killed: 0 }
     }
 
