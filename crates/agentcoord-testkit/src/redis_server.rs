@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +12,9 @@ use tempfile::TempDir;
 
 /// Names the server binaries that the tests run on, separated by commas.
 pub const SERVERS: &str = "AGENTCOORD_TEST_SERVERS";
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running server on a free port, with its own directory. Killed on drop.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl RedisServer {
         for _ in 0..10 {
             let port = free_port();
             let mut child = spawn(binary, port, &dir, &args);
-            if answers(port, &mut child) {
+            if answers(&dir, &mut child) {
                 return Self { binary: binary.to_owned(), port, args, dir, child };
             }
             reap(&mut child);
@@ -94,7 +98,7 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.kill9();
         self.child = spawn(&self.binary, self.port, &self.dir, &self.args);
-        assert!(answers(self.port, &mut self.child), "{} did not come back on port {}", self.binary, self.port);
+        assert!(answers(&self.dir, &mut self.child), "{} did not come back on port {}", self.binary, self.port);
     }
 
     /// Stops it in its tracks: connections stay open, nothing answers.
@@ -151,12 +155,18 @@ fn spawn(binary: &str, port: u16, dir: &TempDir, args: &[String]) -> Child {
 }
 
 /// Waits until it answers PING with anything but "loading"; false when it ends instead.
-fn answers(port: u16, child: &mut Child) -> bool {
-    let patience = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < patience {
-        if command(port, &["PING"]).is_ok_and(|line| line.starts_with("+PONG")) {
-            // The answer must be of this server, not of one that had the port before.
-            return matches!(child.try_wait(), Ok(None));
+fn answers(dir: &TempDir, child: &mut Child) -> bool {
+    // On its socket, which is of this server only: on its port a server of another test may answer that was given the
+    // same one, before ours has seen that it is taken. A server answers nowhere before it listens everywhere.
+    let ping = || {
+        let stream = UnixStream::connect(dir.path().join("redis.sock"))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        ask(stream, &["PING"])
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if ping().is_ok_and(|line| line.starts_with("+PONG")) {
+            return true;
         }
         if !matches!(child.try_wait(), Ok(None)) {
             return false;
@@ -167,8 +177,12 @@ fn answers(port: u16, child: &mut Child) -> bool {
 }
 
 fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    ask(stream, words)
+}
+
+fn ask(mut stream: impl Read + Write, words: &[&str]) -> std::io::Result<String> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
@@ -180,4 +194,19 @@ fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
         line.push(byte[0]);
     }
     Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_whose_port_is_taken_is_not_mistaken_for_the_one_that_has_it() {
+        let first = RedisServer::start();
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let mut second = spawn(&RedisServer::binaries()[0], first.port(), &dir, &[]);
+        let mistaken = answers(&dir, &mut second);
+        reap(&mut second);
+        assert!(!mistaken);
+    }
 }
