@@ -11,6 +11,7 @@ pub mod cases;
 pub mod clock;
 pub mod describe;
 pub mod differential;
+pub mod fault_proxy;
 pub mod harness;
 pub mod history;
 mod list;
