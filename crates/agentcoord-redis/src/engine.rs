@@ -168,8 +168,7 @@ impl RedisEngine {
             closed: closed.as_deref() == Some("1"),
             lost: false,
         };
-        let is_same =
-            found.epoch == admission.epoch.0 && found.instance == admission.instance && !found.closed;
+        let is_same = found.epoch == admission.epoch.0 && found.instance == admission.instance && !found.closed;
         if is_same { Ok(()) } else { Err(fence(&found, &admission.instance)) }
     }
 

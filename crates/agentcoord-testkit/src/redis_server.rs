@@ -1,7 +1,8 @@
 //! A private Redis or Valkey server for a test, which ends with it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,9 +10,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::port::Port;
+
 /// Names the server binaries that the tests run on, separated by commas.
 pub const SERVERS: &str = "AGENTCOORD_TEST_SERVERS";
 
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The directory of a copy of the data.
 const COPY: &str = "copy";
 
@@ -19,7 +24,8 @@ const COPY: &str = "copy";
 #[derive(Debug)]
 pub struct RedisServer {
     binary: String,
-    port: u16,
+    /// Kept while the server is down, too.
+    port: Port,
     args: Vec<String>,
     dir: TempDir,
     child: Child,
@@ -53,9 +59,9 @@ impl RedisServer {
         let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
         // Another process may take the port between our look and the server's bind: then the next one.
         for _ in 0..10 {
-            let port = free_port();
-            let mut child = spawn(binary, port, &dir, &args);
-            if answers(port, &mut child) {
+            let port = Port::take().expect("a free port");
+            let mut child = spawn(binary, port.number(), &dir, &args);
+            if answers(&dir, &mut child) {
                 return Self { binary: binary.to_owned(), port, args, dir, child };
             }
             reap(&mut child);
@@ -67,13 +73,13 @@ impl RedisServer {
     /// Its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("redis://127.0.0.1:{}/", self.port())
     }
 
     /// Its unix socket.
@@ -96,8 +102,8 @@ impl RedisServer {
     /// Starts it again on the same port with the same directory; kills it first if it runs.
     pub fn restart(&mut self) {
         self.kill9();
-        self.child = spawn(&self.binary, self.port, &self.dir, &self.args);
-        assert!(answers(self.port, &mut self.child), "{} did not come back on port {}", self.binary, self.port);
+        self.child = spawn(&self.binary, self.port.number(), &self.dir, &self.args);
+        assert!(answers(&self.dir, &mut self.child), "{} did not come back on port {}", self.binary, self.port());
     }
 
     /// Starts it again without its data.
@@ -155,7 +161,7 @@ impl RedisServer {
 
     /// Sends one command of plain words and returns the first line of the answer, for set-up and inspection.
     pub fn command(&self, words: &[&str]) -> String {
-        command(self.port, words).expect("the server answers")
+        command(self.port.number(), words).expect("the server answers")
     }
 }
 
@@ -169,11 +175,6 @@ fn reap(child: &mut Child) {
     // Both fail only when it has ended already, which is what is wanted.
     drop(child.kill());
     drop(child.wait());
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 fn spawn(binary: &str, port: u16, dir: &TempDir, args: &[String]) -> Child {
@@ -193,12 +194,18 @@ fn spawn(binary: &str, port: u16, dir: &TempDir, args: &[String]) -> Child {
 }
 
 /// Waits until it answers PING with anything but "loading"; false when it ends instead.
-fn answers(port: u16, child: &mut Child) -> bool {
-    let patience = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < patience {
-        if command(port, &["PING"]).is_ok_and(|line| line.starts_with("+PONG")) {
-            // The answer must be of this server, not of one that had the port before.
-            return matches!(child.try_wait(), Ok(None));
+fn answers(dir: &TempDir, child: &mut Child) -> bool {
+    // On its socket, which is of this server only: on its port a server of another test may answer that was given the
+    // same one, before ours has seen that it is taken. A server answers nowhere before it listens everywhere.
+    let ping = || {
+        let stream = UnixStream::connect(dir.path().join("redis.sock"))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        ask(stream, &["PING"])
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if ping().is_ok_and(|line| line.starts_with("+PONG")) {
+            return true;
         }
         if !matches!(child.try_wait(), Ok(None)) {
             return false;
@@ -209,8 +216,12 @@ fn answers(port: u16, child: &mut Child) -> bool {
 }
 
 fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    ask(stream, words)
+}
+
+fn ask(mut stream: impl Read + Write, words: &[&str]) -> std::io::Result<String> {
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
@@ -222,4 +233,19 @@ fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
         line.push(byte[0]);
     }
     Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_whose_port_is_taken_is_not_mistaken_for_the_one_that_has_it() {
+        let first = RedisServer::start();
+        let dir = tempfile::tempdir().expect("a directory for the server");
+        let mut second = spawn(&RedisServer::binaries()[0], first.port(), &dir, &[]);
+        let mistaken = answers(&dir, &mut second);
+        reap(&mut second);
+        assert!(!mistaken);
+    }
 }

@@ -31,13 +31,13 @@ impl<'a> Listening<'a> {
     /// Waits for news after a look that found nothing, at most until `deadline` or until a slow look is due. The first
     /// wait on an engine returns at once: what came before the subscription is to be looked for.
     pub(crate) async fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let opened = self.connection.opened().await?;
-        if self.heard != Some(opened.serial) {
-            for channel in &self.channels {
-                opened.wakes.subscribe(channel).await?;
+        let begun = std::time::Instant::now();
+        loop {
+            match self.hear().await {
+                Ok(false) => break,
+                Ok(true) => return Ok(()),
+                Err(error) => self.connection.recover(error, begun).await?,
             }
-            self.heard = Some(opened.serial);
-            return Ok(());
         }
         let pause = Instant::now() + SAFETY;
         tokio::select! {
@@ -46,6 +46,21 @@ impl<'a> Listening<'a> {
             () = tokio::time::sleep_until(deadline.map_or(pause, |at| at.min(pause))) => {}
         }
         Ok(())
+    }
+}
+
+impl Listening<'_> {
+    /// Listens on the engine that serves. True when that has just begun.
+    async fn hear(&mut self) -> Result<bool> {
+        let opened = self.connection.opened().await?;
+        if self.heard == Some(opened.serial) {
+            return Ok(false);
+        }
+        for channel in &self.channels {
+            opened.wakes.subscribe(channel).await?;
+        }
+        self.heard = Some(opened.serial);
+        Ok(true)
     }
 }
 

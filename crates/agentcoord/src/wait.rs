@@ -331,7 +331,7 @@ impl Connection {
         let ticket = Ticket::of(self.client(), number);
         let interest = self.news().listen(ticket.as_str());
         let in_the_way = body.in_the_way();
-        let mut switches = None;
+        let (mut switches, mut deaf_since) = (None, None);
         let mut keeping = self.host().style() == Style::OneShot;
         let mut flight = InFlight { connection: self, actor, asked: Some((body.clone(), request)), confirm: None };
         let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
@@ -351,7 +351,17 @@ impl Connection {
                 return Ok(reply);
             };
             let switches = switches.get_or_insert_with(|| self.host().switches());
-            let heard = !self.hear_tickets().await?;
+            let heard = match self.hear_tickets().await {
+                Ok(began) => {
+                    deaf_since = None;
+                    !began
+                }
+                // Without wake-ups for a moment: the next look also finds out which engine serves.
+                Err(error) => {
+                    self.recover(error, *deaf_since.get_or_insert_with(Instant::now)).await?;
+                    false
+                }
+            };
             // A command looks before it waits. Others do when no news came: the keeper may be stopped, or not there.
             if keeping {
                 self.evict_dead(&in_the_way).await;

@@ -2,5 +2,6 @@
 
 mod cases;
 mod differential;
+mod fault_proxy;
 mod history;
 mod redis_server;

@@ -26,8 +26,7 @@ pub(super) fn quick(session: SessionBuilder) -> SessionBuilder {
 }
 
 /// What can happen to Redis.
-const FAULTS: [&str; 8] =
-    ["killed", "stopped", "flushed", "emptied", "set back", "replica", "full", "hiccup"];
+const FAULTS: [&str; 8] = ["killed", "stopped", "flushed", "emptied", "set back", "replica", "full", "hiccup"];
 
 /// Outages to come.
 pub(super) struct Chaos {
@@ -121,7 +120,6 @@ impl Chaos {
             tokio::time::sleep(Duration::from_millis(self.random.below(300) as u64)).await;
             served_by(&connection, "redis").await;
             let now = connection.condition().await.unwrap().unwrap();
-            eprintln!("DBG {fault} -> {}", self.server.command(&["EVAL", "for _,k in ipairs(redis.call('KEYS','*:hot')) do local h = redis.call('HGETALL',k) for i=1,#h,2 do local ok,r = pcall(cmsgpack.unpack,h[i+1]) if not ok or type(r)~='table' then local x='' for j=1,#h[i+1] do x=x..string.format('%02x ',string.byte(h[i+1],j)) end return redis.status_reply(k..' '..h[i]..' '..x..' of '..#h) end end end return redis.status_reply('fine')", "0"]));
             taken_over += u64::from(now.epoch > epoch);
             longest = longest.max(u64::try_from(begun.elapsed().as_millis()).unwrap());
         }

@@ -129,7 +129,16 @@ impl Crowd {
         fs::create_dir_all(histories(&dir)).unwrap();
         let begun = history::now();
         let until = begun + u64::try_from(length.as_nanos()).unwrap();
-        let next = Worker { process: 1, slot: 0, seed, dir, redis_url: place.redis_url.clone(), falls_back: false, begun, until };
+        let next = Worker {
+            process: 1,
+            slot: 0,
+            seed,
+            dir,
+            redis_url: place.redis_url.clone(),
+            falls_back: false,
+            begun,
+            until,
+        };
         Self { test, next, running: Vec::new(), killed: 0 }
     }
 
