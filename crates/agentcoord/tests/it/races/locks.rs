@@ -138,9 +138,6 @@ fn episode_of(
     let last = Worker { until: history::now(), ..first };
     last.work(|last| all_is_free(last, judge));
     let judged = check(&history::read(&histories(dir)));
-    if judged.is_err() {
-        std::process::Command::new("cp").args(["-a", dir.to_str().unwrap(), "/tmp/failed"]).status().unwrap();
-    }
     (killed, judged.unwrap_or_else(|what| panic!("seed {seed} with {processes} processes: {what}")), outages)
 }
 
