@@ -19,7 +19,7 @@ use crate::audit::Entry;
 use crate::config::BackendChoice;
 use crate::failover::mirror::{Mirror, MirrorFeed, PAGE};
 use crate::failover::replicate;
-use crate::failover::take_over::mode_is_gone;
+use crate::failover::take_over::{mode_is_gone, reason_of};
 use crate::host::{Host, Opened, Serving, Style};
 use crate::news::News;
 
@@ -57,7 +57,7 @@ impl Host {
                     if choice == BackendChoice::Auto =>
                 {
                     let row = ModeRow::serving(first_epoch(None), ModeEngine::Files);
-                    ModeRow { reason: Some(error.to_string()), ..row }
+                    ModeRow { reason: Some(reason_of(&error)), ..row }
                 }
                 // Something else listens where nobody told us to look.
                 Sighting::Unusable(_) if choice == BackendChoice::Auto && self.config().redis_url.is_none() => {
