@@ -43,6 +43,10 @@ const SHARED: [&str; 13] =
 pub const FOUND: &str = include_str!("../lua/namespace/found.lua");
 /// The script that raises a namespace's epoch by compare-and-set.
 pub const RAISE: &str = include_str!("../lua/namespace/raise.lua");
+/// The script that closes a namespace that is to be deleted.
+pub const CLOSE: &str = include_str!("../lua/namespace/close.lua");
+/// The script that deletes the meta record of a closed namespace.
+pub const REMOVE: &str = include_str!("../lua/namespace/remove.lua");
 /// The script that says which commands this user lacks.
 pub const PROBE: &str = include_str!("../lua/namespace/probe.lua");
 
@@ -331,7 +335,7 @@ mod tests {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
         }
-        for text in [PRELUDE, STATE, FRAME, FOUND, RAISE, PROBE] {
+        for text in [PRELUDE, STATE, FRAME, FOUND, RAISE, CLOSE, REMOVE, PROBE] {
             for forbidden in ["KEYS[", "'KEYS'", "'SCAN'", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden}");
             }

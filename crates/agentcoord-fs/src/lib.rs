@@ -22,6 +22,7 @@ mod layout;
 pub mod mode;
 pub mod namespace;
 pub mod process;
+mod purge;
 mod reads;
 mod rows;
 mod schema;

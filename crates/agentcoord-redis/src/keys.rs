@@ -72,6 +72,11 @@ impl Keys {
         format!("{}:blob:{name}", self.root)
     }
 
+    /// A pattern that all keys of the namespace fit, of whatever generation.
+    pub(crate) fn pattern_of_all(&self) -> String {
+        format!("ac:{{{}}}:*", self.namespace)
+    }
+
     /// A pattern that all keys of this generation fit.
     pub(crate) fn pattern(&self) -> String {
         format!("{}:*", self.root)

@@ -12,6 +12,7 @@ mod error;
 mod feed;
 mod keys;
 mod namespace;
+mod purge;
 mod wakes;
 
 pub use carry::{carry_in, carry_out, discard};
@@ -20,4 +21,5 @@ pub use connection::Admission;
 pub use engine::RedisEngine;
 pub use feed::RedisFeed;
 pub use namespace::{Meta, Role, Sighting, Survey, found, look_for, raise, survey};
+pub use purge::{Closing, close, purge};
 pub use wakes::RedisWakes;
