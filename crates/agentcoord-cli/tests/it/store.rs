@@ -152,3 +152,21 @@ fn purge_that_was_cut_off_serves_nobody_and_is_finished_by_the_next() {
     assert_eq!(keys(&server, "shop"), 0);
     assert_eq!(terminal.data(&["tasks"])["items"], json!([]));
 }
+
+#[test]
+fn what_is_kept_is_what_the_project_and_the_environment_say() {
+    let repository = Repository::new();
+    let terminal = repository.terminal();
+    let ann = terminal.agent("ann");
+    for title in ["first", "second", "third"] {
+        terminal.data(&["tasks", "add", title]);
+        let claim = ann.data(&["tasks", "claim"]);
+        ann.data(&["tasks", "done", claim["task"]["id"].as_str().unwrap()]);
+    }
+    std::fs::create_dir(repository.root().join(".agentcoord")).unwrap();
+    std::fs::write(repository.root().join(".agentcoord/config.toml"), "retained = 2\n").unwrap();
+    assert_eq!(terminal.data(&["store", "prune"])["tasks"], 1);
+    assert_eq!(terminal.data(&["store", "prune", "--keep", "1"])["tasks"], 1);
+    assert_eq!(terminal.data(&["store", "prune"])["tasks"], 0);
+    assert_eq!(terminal.variable("AGENTCOORD_RETENTION", "0").data(&["store", "prune"])["tasks"], 1);
+}
