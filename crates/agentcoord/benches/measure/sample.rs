@@ -88,6 +88,11 @@ pub(crate) fn say_against(measure: &str, unit: &str, ours: f64, limit: f64, agai
     tell(&serde_json::json!({"measure": measure, "unit": unit, "ours": ours, "limit": limit, "against": against}));
 }
 
+/// Prints one measure of one round beside that of a peer.
+pub(crate) fn say_beside(measure: &str, unit: &str, ours: f64, peer: f64) {
+    tell(&serde_json::json!({"measure": measure, "unit": unit, "ours": ours, "peer": peer}));
+}
+
 /// Prints an answer to the program that has started this one.
 pub(crate) fn answer(word: &str) {
     println!("{word}");
