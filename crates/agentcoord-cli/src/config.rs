@@ -3,6 +3,7 @@
 //! The project's file is the nearest `.agentcoord/config.toml` from the working directory up to the worktree root.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agentcoord::core::history::PruneHistory;
 use agentcoord::core::record::NEVER;
@@ -20,15 +21,21 @@ const KEYS: &[&str] = &[
     "approvers",
     "backend",
     "color",
+    DETECTION,
     "namespace",
     "output",
     "redis_url",
     RETAINED,
     RETENTION,
+    RETURN_AFTER,
     "revoked_approvers",
     "signing_key",
     "state_dir",
 ];
+/// How long Redis may stay without an answer before files take over.
+const DETECTION: &str = "detection";
+/// How long Redis must have been healthy before it gets everything back.
+const RETURN_AFTER: &str = "return_after";
 /// How many final records of a noun are kept.
 const RETAINED: &str = "retained";
 /// How long final records are kept.
@@ -114,6 +121,10 @@ pub(crate) struct Settings {
     pub(crate) fence: Option<u64>,
     /// How much of what has come to an end is kept.
     pub(crate) retention: PruneHistory,
+    /// How long Redis may stay without an answer before files take over, unless as usual.
+    pub(crate) detection: Option<Duration>,
+    /// How long Redis must have been healthy before it gets everything back, unless as usual.
+    pub(crate) return_after: Option<Duration>,
     /// Every value with its origin, by key.
     pub(crate) all: Vec<Setting>,
 }
@@ -145,11 +156,13 @@ impl Settings {
                 Some(_) => Setting { key: "color", value: no_colour, origin: Origin::Environment("NO_COLOR") },
                 None => pick("color", "--color", &colour, &[]),
             },
+            pick(DETECTION, "", &None, &["AGENTCOORD_DETECTION"]),
             pick("namespace", "--namespace", &global.namespace, &["AGENTCOORD_NAMESPACE"]),
             pick("output", "--output", &output, &["AGENTCOORD_OUTPUT"]),
             pick("redis_url", "--redis-url", &global.redis_url, &["AGENTCOORD_REDIS_URL", "REDIS_URL"]),
             pick(RETAINED, "", &None, &["AGENTCOORD_RETAINED"]),
             pick(RETENTION, "", &None, &["AGENTCOORD_RETENTION"]),
+            pick(RETURN_AFTER, "", &None, &["AGENTCOORD_RETURN_AFTER"]),
             pick("revoked_approvers", "", &None, &["AGENTCOORD_REVOKED_APPROVERS"]),
             pick("signing_key", "", &None, &["AGENTCOORD_SIGNING_KEY"]),
             pick("state_dir", "--state-dir", &global.state_dir, &["AGENTCOORD_STATE_DIR"]),
@@ -158,6 +171,7 @@ impl Settings {
         let format = choose(&all, "output", &["table", "json", "jsonl", "id"])?;
         let colour = choose(&all, "color", &["auto", "always", "never"])?;
         let retention = retention(&all)?;
+        let (detection, return_after) = (span(&all, DETECTION)?, span(&all, RETURN_AFTER)?);
         let state_dir = setting(&all, "state_dir").path(&cwd);
         let home = state_home();
         let workspace = match (&state_dir, Workspace::discover(&cwd, home.as_deref())) {
@@ -188,6 +202,8 @@ impl Settings {
             verbose: global.verbose,
             fence: global.fence,
             retention,
+            detection,
+            return_after,
             all,
         })
     }
@@ -206,6 +222,8 @@ impl Settings {
             verbose: global.verbose,
             fence: None,
             retention: PruneHistory::default(),
+            detection: None,
+            return_after: None,
             all: Vec::new(),
         }
     }
@@ -227,6 +245,8 @@ impl Settings {
         config.redis_url = self.value("redis_url").map(ToOwned::to_owned);
         config.backend = self.backend;
         config.retention = self.retention;
+        config.detection = self.detection.unwrap_or(config.detection);
+        config.return_after = self.return_after.unwrap_or(config.return_after);
         config.approvers = self
             .path("approvers")
             .map(|allowed_signers| Approvers { allowed_signers, revoked_keys: self.path("revoked_approvers") });
@@ -295,6 +315,13 @@ fn retention(all: &[Setting]) -> Result<PruneHistory, CliError> {
         keep: read(all, RETAINED, "a whole number below 2^53", |text| text.parse().ok().filter(|n| *n <= NEVER))?
             .unwrap_or(keep),
     })
+}
+
+/// A time about failover.
+fn span(all: &[Setting], key: &str) -> Result<Option<Duration>, CliError> {
+    let allowed = "a duration from 20ms to 1d, such as 500ms, 2s or a number of seconds";
+    let bounds = Duration::from_millis(20)..=Duration::from_secs(24 * 3_600);
+    read(all, key, allowed, |text| duration::parse(text).ok().filter(|span| bounds.contains(span)))
 }
 
 /// A value that is read from its text.

@@ -160,6 +160,11 @@ fn typed(error: Error, word: &str) -> CliError {
 
 fn degraded(serving: &Serving) -> String {
     let url = serving.redis.as_deref().unwrap_or("Redis");
+    if let Some(who) = &serving.by_hand {
+        return format!(
+            "warning: files serve this workspace, not {url}: {who} moved it; back: agentcoord store use redis\n"
+        );
+    }
     let why = serving.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     format!("warning: files serve this workspace, not {url}{why}; it gets everything back when it is healthy again\n")
 }

@@ -200,7 +200,8 @@ impl ModeRow {
         match meta.epoch.cmp(&self.epoch) {
             std::cmp::Ordering::Greater => Finding::Newer,
             std::cmp::Ordering::Less => Finding::Older,
-            std::cmp::Ordering::Equal if self.engine == ModeEngine::Files || meta.closed => Finding::Older,
+            std::cmp::Ordering::Equal if self.engine == ModeEngine::Files => Finding::Older,
+            std::cmp::Ordering::Equal if meta.closed => Finding::Closed,
             std::cmp::Ordering::Equal if self.run_id.as_ref() != Some(&found.run_id) => Finding::Restarted,
             std::cmp::Ordering::Equal => Finding::Same,
         }
@@ -259,6 +260,8 @@ pub enum Finding {
     Empty,
     /// Ours, of an earlier epoch: an old dump, or what the files have taken over from.
     Older,
+    /// Ours, in this epoch, and closed on purpose: it is being deleted.
+    Closed,
     /// Ours, of a later epoch than this host knows: this state directory is an old copy.
     Newer,
     /// Somebody else's namespace of the same name.
@@ -339,6 +342,9 @@ mod tests {
         assert_eq!(row.judge(&found(&row, 8)), Finding::Newer);
         assert_eq!(row.judge(&Found { run_id: "other".into(), ..found(&row, 7) }), Finding::Restarted);
         assert_eq!(row.judge(&Found { run_id: "run".into(), meta: None }), Finding::Empty);
+        let mut closed = found(&row, 7);
+        closed.meta.as_mut().expect("a namespace").closed = true;
+        assert_eq!(row.judge(&closed), Finding::Closed);
         let mut foreign = found(&row, 6);
         foreign.meta.as_mut().expect("a namespace").instance = "another".into();
         assert_eq!(row.judge(&foreign), Finding::Foreign);

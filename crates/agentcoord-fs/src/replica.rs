@@ -54,17 +54,25 @@ impl Replica {
     }
 
     /// Applies events of an epoch that follow on what the replica has; those that it has are passed over. `blobs` are the
-    /// texts that they have stored. How far the replica goes then.
+    /// texts that they have stored. What is missing before them is in the journals. How far the replica goes then.
     ///
     /// # Errors
     /// `Fenced` when that epoch is over; `Corrupt` for a gap, and then nothing was applied.
-    pub fn apply(&mut self, epoch: Epoch, events: &[Logged], blobs: &HashMap<String, Vec<u8>>) -> Result<Csn> {
+    pub fn apply(&mut self, epoch: Epoch, mut events: Vec<Logged>, mut blobs: HashMap<String, Vec<u8>>) -> Result<Csn> {
+        let last = self.namespace.csn()?;
+        if events.first().is_some_and(|first| first.csn.0 > last.0 + 1) {
+            let mut found = self.namespace.read_journals(epoch)?;
+            found.events.extend(events.drain(..).map(|logged| (logged.csn, logged)));
+            let gap = |gap: Gap| Error::corrupt("journals", format!("no change {} to {}", gap.from, gap.to));
+            events = replica::continuation(last, found.events).map_err(gap)?;
+            blobs.extend(found.blobs);
+        }
         let passage = self.turnstile.pass()?;
         self.namespace.still_there()?;
         let fault = || Fault::sqlite("apply events");
         let txn = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault())?;
         of_redis(&txn, epoch)?;
-        let last = apply_all(&txn, events, blobs)?;
+        let last = apply_all(&txn, &events, &blobs)?;
         txn.commit().map_err(fault())?;
         drop(passage);
         waypoint::reached("replica/applied");

@@ -33,6 +33,9 @@ const EPOCH_ZERO: u64 = 1_735_689_600;
 /// The owner of a namespace that many state directories share, none of them with fallback.
 const SHARED: &str = "shared";
 
+/// Why files serve when somebody wants it so.
+const BY_HAND: &str = "moved by hand";
+
 /// What a switch of the engine has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switched {
@@ -136,6 +139,7 @@ impl Host {
             degraded: false,
             protected: row.is_mirrored(),
             reason: None,
+            by_hand: None,
             redis: Some(self.shown_url()),
         };
         if !row.is_mirrored() {
@@ -267,7 +271,7 @@ impl Host {
                 self.come_back().await
             }
             (ModeEngine::Redis, EngineKind::Files) if row.is_mirrored() => {
-                let taken = self.take_over(&lock, &row, by, "moved by hand")?;
+                let taken = self.take_over(&lock, &row, by, BY_HAND)?;
                 let records = self.namespace().records()?;
                 Ok(Switched { from: EngineKind::Redis, to, epoch: taken.epoch, records })
             }
@@ -279,9 +283,10 @@ impl Host {
                 self.prepare_files(&lock, &mut next).await
             }
             _ => {
-                if row.engine == ModeEngine::Files && row.complainant.is_none() {
+                if row.engine == ModeEngine::Files {
                     // By hand: nobody goes back without being told so.
-                    lock.write(&ModeRow { complainant: Some(by.to_owned()), ..row.clone() })?;
+                    let reason = Some(BY_HAND.to_owned());
+                    lock.write(&ModeRow { complainant: Some(by.to_owned()), reason, ..row.clone() })?;
                 }
                 Ok(Switched { from: to, to, epoch: row.epoch, records: 0 })
             }
@@ -380,7 +385,7 @@ impl Host {
         let blobs = texts.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
         self.namespace().carry_in(snapshot)?;
         lock.write(&next)?;
-        agentcoord_fs::Replica::open(self.namespace(), self.config().durability)?.apply(to, &events, &blobs)?;
+        agentcoord_fs::Replica::open(self.namespace(), self.config().durability)?.apply(to, events, blobs)?;
         lock.write(&ModeRow { replica_complete: true, ..next })
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::{BackendChoice, Config};
 use crate::failover::suspicion::Suspicion;
-use crate::failover::take_over::complainant;
+use crate::failover::take_over::{complainant, complaining_process};
 use crate::news::News;
 
 /// How long this process lives.
@@ -44,6 +44,8 @@ pub struct Serving {
     pub protected: bool,
     /// Why files serve instead of Redis.
     pub reason: Option<String>,
+    /// Who has moved the workspace to files by hand; it stays there until somebody moves it back.
+    pub by_hand: Option<String>,
     /// The Redis URL without its secrets, when Redis serves or was asked for.
     pub redis: Option<String>,
 }
@@ -254,6 +256,7 @@ impl Host {
             degraded: asked,
             protected: false,
             reason: row.reason.clone().filter(|_| asked),
+            by_hand: row.complainant.clone().filter(|who| asked && complaining_process(who).is_none()),
             redis: asked.then(|| self.shown_url()),
         };
         Ok(self.opened(engine, wakes, Arc::new(feed), serving, None))

@@ -277,5 +277,9 @@ fn engine(serving: &Serving) -> String {
 }
 
 fn why(serving: &Serving) -> &str {
-    serving.reason.as_deref().unwrap_or("it was not there at first")
+    match (&serving.by_hand, &serving.reason) {
+        (Some(_), _) => "moved by hand",
+        (None, Some(reason)) => reason,
+        (None, None) => "it was not there at first",
+    }
 }

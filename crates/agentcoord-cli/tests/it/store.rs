@@ -31,10 +31,30 @@ fn workspace_moves_to_redis_and_back_with_everything_in_it() {
 }
 
 #[test]
-fn switch_is_refused_while_somebody_is_here() {
+fn workspace_moves_while_agents_are_at_work() {
     let server = RedisServer::start();
     let repository = Repository::new();
-    let terminal = repository.bare().flag("--redis-url").flag(&server.url());
+    let terminal = repository.bare().variable("AGENTCOORD_REDIS_URL", &server.url());
+    let ann = terminal.agent("ann");
+    let token = ann.data(&["locks", "acquire", "a"])["token"].clone();
+    for engine in ["files", "redis", "files"] {
+        assert_eq!(terminal.data(&["store", "use", engine])["switched"], true);
+        let store = terminal.data(&["store"]);
+        assert_eq!((&store["engine"], &store["phase"]), (&json!(engine), &json!("serving")));
+        let held = terminal.data(&["locks"])["items"][0].clone();
+        assert_eq!((&held["token"], &held["holder"]["name"]), (&token, &json!("ann")));
+        assert_eq!(terminal.agent("ben").run(&["locks", "acquire", "a"]).exit, 4);
+    }
+    let said = terminal.run(&["status"]);
+    assert!(said.stderr.contains("moved it; back: agentcoord store use redis"), "{}", said.stderr);
+    assert_eq!(ann.data(&["locks", "release", "a"])["released"][0], "a");
+}
+
+#[test]
+fn workspace_on_redis_alone_is_not_moved_while_somebody_is_here() {
+    let server = RedisServer::start();
+    let repository = Repository::new();
+    let terminal = repository.bare().flag("--redis-url").flag(&server.url()).flag("--backend").flag("redis");
     terminal.agent("ann").data(&["agents", "register"]);
     let said = terminal.run(&["store", "use", "files"]);
     assert_eq!(said.exit, 5, "{}", said.stderr);

@@ -111,16 +111,31 @@ fn watch_goes_on_after_a_restart_of_redis() {
 #[test]
 fn what_the_log_does_not_keep_is_told_as_a_gap() {
     let (server, repository) = (RedisServer::start(), Repository::new());
-    let terminal = repository.bare().variable("AGENTCOORD_REDIS_URL", &server.url());
-    log(&terminal, "on redis");
-    // The events stay behind when a workspace moves.
-    terminal.data(&["store", "use", "files"]);
+    let terminal = repository.bare().variable("AGENTCOORD_REDIS_URL", &server.url()).flag("--namespace").flag("shop");
+    log(&terminal, "first");
+    log(&terminal, "second");
+    // As when there are too many to be kept.
+    assert_eq!(server.command(&["XTRIM", "ac:{shop}:1:events", "MINID", "2-0"]), ":1");
     let mut watcher = Watcher::start(&terminal, &["-q", "watch", "--since", "0", "-o", "jsonl"]);
     let gap = watcher.object();
-    assert_eq!(gap["gap"]["from"], 1, "{gap}");
-    let end = gap["gap"]["to"].as_u64().unwrap();
+    assert_eq!((&gap["gap"]["from"], &gap["gap"]["to"]), (&1.into(), &1.into()), "{gap}");
+    assert_eq!(watcher.up_to("second")[0].0, 2);
+}
+
+#[test]
+fn watch_goes_along_when_a_workspace_moves() {
+    let (server, repository) = (RedisServer::start(), Repository::new());
+    let terminal = repository.bare().variable("AGENTCOORD_REDIS_URL", &server.url());
+    log(&terminal, "on redis");
+    let mut watcher = Watcher::start(&terminal, &["-q", "watch", "--since", "0", "-o", "jsonl"]);
+    let mut seen = watcher.up_to("on redis");
+    terminal.data(&["store", "use", "files"]);
     log(&terminal, "on files");
-    assert_eq!(watcher.up_to("on files")[0].0, end + 1);
+    seen.extend(watcher.up_to("on files"));
+    terminal.data(&["store", "use", "redis"]);
+    log(&terminal, "on redis again");
+    seen.extend(watcher.up_to("on redis again"));
+    contiguous(&seen);
 }
 
 #[test]

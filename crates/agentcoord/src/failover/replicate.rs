@@ -94,7 +94,7 @@ async fn apply(mut replica: Replica, redis: &Arc<RedisEngine>, events: Vec<Logge
         names.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
     let epoch = redis.epoch();
     blocking(move || {
-        let csn = replica.apply(epoch, &events, &blobs)?;
+        let csn = replica.apply(epoch, events, blobs)?;
         Ok((replica, csn))
     })
     .await

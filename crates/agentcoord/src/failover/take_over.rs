@@ -114,6 +114,9 @@ impl Host {
                 Finding::Restarted => Verdict::Lost("Redis was restarted".to_owned()),
                 Finding::Empty => Verdict::Lost("Redis does not hold this workspace any more".to_owned()),
                 Finding::Older => Verdict::Lost("Redis came back with older data".to_owned()),
+                Finding::Closed => Verdict::Wrong(Error::unavailable(
+                    "this workspace is closed, because somebody is deleting it; `agentcoord store purge` finishes that",
+                )),
                 Finding::Newer => Verdict::Wrong(Error::Refused {
                     policy: "newer_in_redis",
                     reason: format!(

@@ -59,6 +59,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     let defaults = |key: &str| match key {
         "backend" | "color" => Some("auto".to_owned()),
         "output" => Some("table".to_owned()),
+        "detection" => Some(duration::short(limits::DETECTION)),
+        "return_after" => Some(duration::short(limits::RETURN_AFTER)),
         "retained" => Some(limits::RETAINED.to_string()),
         "retention" => Some(duration::short(limits::RETENTION)),
         "redis_url" => Some(agentcoord::DEFAULT_REDIS_URL.to_owned()),

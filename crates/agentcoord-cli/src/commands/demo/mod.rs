@@ -2,6 +2,7 @@
 //! repository; what they did is proved at the end from the repository and the store.
 
 pub(crate) mod agent;
+mod chaos;
 mod job;
 mod proof;
 mod scratch;
@@ -13,12 +14,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agentcoord::core::approval::ApprovalStatus;
+use agentcoord::core::engine::EngineKind;
 use agentcoord::core::ids::Id;
 use agentcoord::core::limits;
 use agentcoord::core::record::Counts;
 use agentcoord::core::store::Backend;
 use agentcoord::core::task::{CreateTasks, NewTask, TaskFilter, TaskStatus};
 use agentcoord::{BackendChoice, Config, Connection, CoordinationClient, DEFAULT_REDIS_URL, Store, Style};
+
+use tokio::sync::watch;
 
 use self::job::{Job, TAG};
 use self::proof::Check;
@@ -58,6 +62,9 @@ pub(crate) struct Args {
     /// Kill one agent with kill -9 in the middle of its work
     #[arg(long)]
     kill_one: bool,
+    /// Start a redis-server, and kill and revive it again and again while the agents work
+    #[arg(long)]
+    chaos: bool,
 }
 
 /// What happened while the agents worked.
@@ -88,17 +95,27 @@ async fn perform(context: &Context, args: &Args) -> Result<View, CliError> {
     let total = usize::from(args.tasks);
     let jobs = jobs(&scratch.files(total.div_ceil(5))?, total);
 
+    let server = if args.chaos { Some(chaos::Server::start(scratch.dir.join("redis")).await?) } else { None };
     let url = settings.value("redis_url").map(ToOwned::to_owned);
-    let url = match (settings.backend, url) {
-        (BackendChoice::Files, _) | (BackendChoice::Auto, None) => None,
-        (_, url) => Some(url.unwrap_or_else(|| DEFAULT_REDIS_URL.to_owned())),
+    let url = match (&server, settings.backend, url) {
+        (Some(server), ..) => Some(server.url()),
+        (None, BackendChoice::Files, _) | (None, BackendChoice::Auto, None) => None,
+        (None, _, url) => Some(url.unwrap_or_else(|| DEFAULT_REDIS_URL.to_owned())),
     };
     let mut config = Config::new(scratch.git.dir(), scratch.state_dir());
-    config.backend = if url.is_some() { BackendChoice::Redis } else { BackendChoice::Files };
+    config.backend = match (&server, &url) {
+        (Some(_), _) => BackendChoice::Auto,
+        (None, Some(_)) => BackendChoice::Redis,
+        (None, None) => BackendChoice::Files,
+    };
+    if server.is_some() {
+        (config.detection, config.return_after) = (chaos::DETECTION, chaos::RETURN_AFTER);
+    }
     config.redis_url.clone_from(&url);
     let connection = Connection::open(config, Style::LongRunning).await?;
     let opened = connection.opened().await?;
-    let place = Place::new(&scratch, connection.namespace(), url, opened.serving.redis.as_deref())?;
+    let shown_url = opened.serving.redis.as_deref();
+    let place = Place::new(&scratch, connection.namespace(), connection.config().backend, url, shown_url)?;
     let client = CoordinationClient::session("Demo", "demo").dir(scratch.git.dir()).on(connection.clone()).await?;
     let store = client.store().await?;
     let opening = format!("{total} edits, {} agents", args.agents);
@@ -112,11 +129,22 @@ async fn perform(context: &Context, args: &Args) -> Result<View, CliError> {
     let began = Instant::now();
     let mut swarm = Swarm::start(&place, &scratch, args.agents.into(), &thread, session_ttl)?;
     let progress = Progress::new(context, "demo", total as u64);
+    let (over, watched) = watch::channel(false);
+    let torment = server.map(|server| server.torment(connection.clone(), watched));
     let course = accompany(context, args, &store, &place, &mut swarm, &progress).await?;
     let seconds = began.elapsed().as_secs_f64();
     drop(progress);
+    over.send_replace(true);
     let mut wrong = course.wrong;
     wrong.extend(swarm.dismiss().await);
+    let suffered = match torment {
+        Some(torment) => Some(torment.end().await?),
+        None => None,
+    };
+    let outages = suffered.as_ref().map(|(_, outages)| *outages);
+    if outages.is_some_and(|outages| outages.total() == 0) {
+        wrong.push("all was done before Redis was killed once; give it more --tasks".to_owned());
+    }
 
     let mut evidence = proof::gather(&store, &scratch, total, &thread, course.killed.is_some()).await?;
     if args.kill_one && course.killed.is_none() {
@@ -145,12 +173,17 @@ async fn perform(context: &Context, args: &Args) -> Result<View, CliError> {
         audit_entries: evidence.audit_entries,
         approval,
         killed: course.killed,
+        outages,
         checks: evidence.checks,
         directory: scratch.dir.display().to_string(),
         look,
         remove: scratch.removal(),
     };
     client.close().await?;
+    if suffered.is_some() {
+        // The server ends with the demo: what it leaves to look at is on files.
+        connection.switch(EngineKind::Files, "human:demo").await?;
+    }
     scratch.keep();
     Ok(view)
 }

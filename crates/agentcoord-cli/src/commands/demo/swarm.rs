@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use agentcoord::BackendChoice;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
+use super::chaos;
 use super::scratch::Scratch;
 use crate::error::CliError;
 use crate::fence;
@@ -22,6 +24,8 @@ pub(super) struct Place {
     program: PathBuf,
     flags: Vec<OsString>,
     redis_url: Option<String>,
+    /// Redis goes and comes back: its times are short.
+    hurried: bool,
     /// What a person types before the command.
     shown: String,
 }
@@ -34,18 +38,21 @@ impl Place {
     pub(super) fn new(
         scratch: &Scratch,
         namespace: &str,
+        backend: BackendChoice,
         redis_url: Option<String>,
         shown_url: Option<&str>,
     ) -> Result<Self, CliError> {
         let program = std::env::current_exe().map_err(|e| CliError::internal("this program", e))?;
-        let backend = if redis_url.is_some() { "redis" } else { "files" };
+        let hurried = backend == BackendChoice::Auto;
+        let backend = backend.word();
         let clone = scratch.git.dir().display().to_string();
         let state_dir = scratch.state_dir();
         let flags = ["-C", &clone, "--namespace", namespace, "--backend", backend, "--state-dir"];
         let mut flags: Vec<OsString> = flags.into_iter().map(OsString::from).collect();
         flags.push(state_dir.clone().into());
         let mut shown = format!("agentcoord -C {}", shell(&clone));
-        if let Some(url) = shown_url.filter(|_| redis_url.is_some()) {
+        // A server of the demo's own ends with it.
+        if let Some(url) = shown_url.filter(|_| redis_url.is_some() && !hurried) {
             shown = format!("{shown} --redis-url {}", shell(url));
         }
         // A project's own settings would lead away from the demo's state.
@@ -53,7 +60,7 @@ impl Place {
             let state_dir = shell(&state_dir.display().to_string());
             shown = format!("{shown} --namespace {namespace} --backend {backend} --state-dir {state_dir}");
         }
-        Ok(Self { program, flags, redis_url, shown })
+        Ok(Self { program, flags, redis_url, hurried, shown })
     }
 
     /// What a person types.
@@ -69,6 +76,10 @@ impl Place {
         }
         if let Some(url) = &self.redis_url {
             command.env("AGENTCOORD_REDIS_URL", url);
+        }
+        if self.hurried {
+            command.env("AGENTCOORD_DETECTION", format!("{}ms", chaos::DETECTION.as_millis()));
+            command.env("AGENTCOORD_RETURN_AFTER", format!("{}ms", chaos::RETURN_AFTER.as_millis()));
         }
         command.args(&self.flags).kill_on_drop(true);
         command

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::chaos::Outages;
 use super::proof::Check;
 use crate::exit::Exit;
 use crate::output::{Page, Render, Tone};
@@ -24,10 +25,17 @@ pub(crate) struct View {
     pub(super) audit_entries: u64,
     pub(super) approval: Approval,
     pub(super) killed: Option<String>,
+    pub(super) outages: Option<Outages>,
     pub(super) checks: Vec<Check>,
     pub(super) directory: String,
     pub(super) look: Vec<String>,
     pub(super) remove: String,
+}
+
+/// What Redis went through, in words.
+fn ordeal(outages: Outages) -> String {
+    let Outages { killed, emptied, stopped } = outages;
+    format!("killed {killed} times and revived, {emptied} times without its data, stopped {stopped} times")
 }
 
 /// The approval.
@@ -52,6 +60,7 @@ impl Render for View {
             ("repository", Some(self.repository.clone())),
             ("agents", Some(format!("{} processes", self.agents))),
             ("killed", self.killed.as_ref().map(|name| format!("{name}, with kill -9 in the middle of its work"))),
+            ("redis", self.outages.map(ordeal)),
             ("tasks", Some(format!("{} of {} completed{refused}", self.completed, self.tasks))),
             ("took", Some(speed)),
             ("longest wait", (self.longest_lock_wait_ms > 0).then_some(wait)),
