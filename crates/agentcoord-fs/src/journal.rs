@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentcoord_core::Result;
 use agentcoord_core::ids::{Csn, Epoch, Id, RequestNo};
+use agentcoord_core::mode::ModeEngine;
 use agentcoord_core::op::Blob;
 use agentcoord_core::replica::{Logged, Told};
 
@@ -31,6 +32,7 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct Inner {
+    namespace: Namespace,
     extent: Extent,
     durability: Durability,
     // A std mutex: appends are short, and it is never held across an await.
@@ -77,7 +79,8 @@ impl Namespace {
         let extent = Extent::open(&files.extent).map_err(Fault::io("open", &files.extent))?;
         let slot = Slot::free(files)?;
         let writing = Writing { slot, epoch: Epoch(0), known: Csn(0), early: BTreeMap::new() };
-        Ok(Journal { inner: Arc::new(Inner { extent, durability, writing: Mutex::new(writing) }) })
+        let namespace = self.clone();
+        Ok(Journal { inner: Arc::new(Inner { namespace, extent, durability, writing: Mutex::new(writing) }) })
     }
 
     /// How far the journals of an epoch go, as far as they say; for people.
@@ -152,13 +155,20 @@ impl Journal {
     }
 
     /// Everything up to here is on this host: what to tell Redis with a request.
+    ///
+    /// What other processes know counts only while the mode word, read after it, still says that Redis serves: once a
+    /// take-over has begun to read journals, something may be written into one that was read already, and what follows on
+    /// it here would be behind a gap.
     #[must_use]
     pub fn known(&self, epoch: Epoch) -> Csn {
         let shared = self.inner.extent.get(Mark::Known, epoch);
         let mut writing = self.writing();
         if writing.epoch == epoch && shared.is_some_and(|shared| shared > writing.known) {
-            writing.known = shared.unwrap_or_default();
-            writing.take_up_early();
+            fence(Ordering::SeqCst);
+            if self.inner.namespace.word().is_some_and(|word| word.serves(epoch, ModeEngine::Redis)) {
+                writing.known = shared.unwrap_or_default();
+                writing.take_up_early();
+            }
         }
         writing.known
     }
@@ -308,12 +318,33 @@ impl Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mode::{ModeRow, Phase};
     use crate::state_dir::StateDir;
 
     const EPOCH: Epoch = Epoch(7);
 
     fn namespace(dir: &std::path::Path) -> Namespace {
-        Namespace::open(&StateDir::open(dir).expect("a state directory"), "n").expect("a namespace")
+        let namespace = Namespace::open(&StateDir::open(dir).expect("a state directory"), "n").expect("a namespace");
+        let lock = namespace.lock_mode().expect("nobody else is here");
+        lock.write(&ModeRow::serving(EPOCH, ModeEngine::Redis)).expect("the first row");
+        drop(lock);
+        namespace
+    }
+
+    #[test]
+    fn what_others_know_does_not_count_once_a_take_over_has_begun() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let open = || namespace.open_journal(Durability::Process).expect("a slot");
+        let (one, two) = (open(), open());
+        one.begin(EPOCH, Csn(0));
+        two.begin(EPOCH, Csn(0));
+        let lock = namespace.lock_mode().expect("nobody else is here");
+        lock.write(&ModeRow { phase: Phase::Preparing, ..ModeRow::serving(Epoch(8), ModeEngine::Files) })
+            .expect("a row");
+        // Its journal was read already, and this is not acknowledged to anybody.
+        one.note(EPOCH, None, &told(0, 1)).expect("written");
+        assert_eq!(two.known(EPOCH), Csn(0));
     }
 
     fn told(after: u64, to: u64) -> Told<()> {
