@@ -2,5 +2,6 @@
 
 mod cases;
 mod differential;
+mod failover_model;
 mod history;
 mod redis_server;
