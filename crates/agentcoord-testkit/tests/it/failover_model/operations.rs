@@ -37,7 +37,12 @@ impl Scenario {
             }
             At::Slow { .. } if state.is_locked() => {}
             At::Done | At::Dead | At::Unavailable => {}
-            At::Slow { .. } | At::Locked(_) | At::Appended { .. } | At::Looked { .. } | At::Local { .. } => {
+            At::Slow { .. }
+            | At::Locked(_)
+            | At::Intended { .. }
+            | At::Appended { .. }
+            | At::Looked { .. }
+            | At::Local { .. } => {
                 actions.push(Action::Step(name));
             }
         }
@@ -49,6 +54,10 @@ impl Scenario {
     pub(super) fn step(&self, state: &mut State, n: usize) {
         match state.processes[n].at.clone() {
             At::Start => self.start(state, n),
+            At::Intended { epoch, known } => {
+                let known = if self.has(Guard::KnownBeforeWord) { known } else { self.known(state, epoch) };
+                state.processes[n].at = self.send(state, n, epoch, known);
+            }
             At::Answered { epoch, answer, events } if self.has(Guard::AppendFirst) => {
                 let is_empty = events.is_empty();
                 self.append(state, n, epoch, &events);
@@ -92,16 +101,18 @@ impl Scenario {
         }
         let word = state.word;
         let epoch = small(word.epoch);
+        let known = self.known(state, epoch);
         let at = match (word.phase, word.engine) {
             (Phase::Serving, ModeEngine::Files) => At::Local { epoch },
-            (Phase::Serving, ModeEngine::Redis) => self.send(state, n, epoch),
+            (Phase::Serving, ModeEngine::Redis) if self.is_unhurried => At::Intended { epoch, known },
+            (Phase::Serving, ModeEngine::Redis) => self.send(state, n, epoch, known),
             _ => At::Slow { epoch: None },
         };
         state.processes[n].at = at;
     }
 
     /// Sends a request to Redis, on a connection that is admitted first if need be.
-    fn send(&self, state: &mut State, n: usize, epoch: u8) -> At {
+    fn send(&self, state: &mut State, n: usize, epoch: u8, known: u8) -> At {
         let run = state.redis.run;
         let is_admitted = state.processes[n].admitted == Some(run);
         if !state.reaches(n) || !(is_admitted || state.epoch() == epoch && self.admits(state)) {
@@ -115,14 +126,18 @@ impl Scenario {
             };
             state.processes[n].journal.retain(is_needed);
         }
-        let (of, marked) = state.watermark;
-        let counts = of == epoch || !self.has(Guard::EpochOfWatermark);
-        let known = if counts { state.files.csn.max(marked) } else { state.files.csn };
         let process = &mut state.processes[n];
         process.admitted = Some(run);
         let begun = process.begun.as_mut().expect("begun");
         let again = std::mem::replace(&mut begun.was_sent, true);
         At::Waiting(Packet { client: number(n), number: process.over + 1, epoch, known, run, again })
+    }
+
+    /// Up to here the events of an epoch are on this host, in a journal or in the replica.
+    fn known(&self, state: &State, epoch: u8) -> u8 {
+        let (of, marked) = state.watermark;
+        let counts = of == epoch || !self.has(Guard::EpochOfWatermark);
+        if counts { state.files.csn.max(marked) } else { state.files.csn }
     }
 
     /// Whether a connection to Redis may be used.
@@ -230,6 +245,9 @@ impl Scenario {
             ghost.fence_went_back |= fence <= begun.fence;
             ghost.fence = ghost.fence.max(fence);
             state.processes[n].holds = Some(fence);
+        }
+        if answer.reply == Reply::Refused {
+            ghost.refused |= request(number(n), state.processes[n].over + 1);
         }
         if let (Verb::Void(whose), Reply::Voided) = (verb, answer.reply) {
             ghost.voided |= request(whose, state.processes[usize::from(whose)].over + 1);

@@ -13,6 +13,7 @@ pub(super) const ONE_HOLDER: &str = "at most one process that lives believes to 
 pub(super) const FENCES_RISE: &str = "a fence is above every fence that was acknowledged before";
 pub(super) const ONCE: &str = "a request takes effect at most once in the state that counts";
 pub(super) const VOID_STAYS_VOID: &str = "a request that was voided has no effect in the state that counts";
+pub(super) const REFUSED_STAYS_REFUSED: &str = "a request that was refused has no effect in the state that counts";
 pub(super) const NO_GAP: &str = "a take-over finds no gap in the events";
 pub(super) const NOTHING_FOREIGN: &str = "what belongs to another host is not written over";
 pub(super) const NOBODY_STUCK: &str = "somebody can go on, or everybody is done";
@@ -27,6 +28,9 @@ pub(super) fn of(scenario: &Scenario) -> Vec<Property<Scenario>> {
         Property::always(ONCE, |_, state: &State| state.live().is_none_or(|world| !world.twice)),
         Property::always(VOID_STAYS_VOID, |_, state: &State| {
             state.ghost.voided == 0 || state.live().is_none_or(|world| world.applied & state.ghost.voided == 0)
+        }),
+        Property::always(REFUSED_STAYS_REFUSED, |_, state: &State| {
+            state.ghost.refused == 0 || state.live().is_none_or(|world| world.applied & state.ghost.refused == 0)
         }),
         Property::always(NO_GAP, |_, state: &State| !state.ghost.gap),
         Property::always(NOTHING_FOREIGN, |_, state: &State| !state.ghost.trespass),

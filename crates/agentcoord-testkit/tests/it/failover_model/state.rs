@@ -57,6 +57,7 @@ pub(super) struct Ghost {
     /// All that acknowledged operations have done or seen.
     pub(super) observed: Requests,
     pub(super) voided: Requests,
+    pub(super) refused: Requests,
     /// The highest fence that was acknowledged.
     pub(super) fence: u8,
     pub(super) lost: bool,
@@ -156,6 +157,11 @@ pub(super) struct Begun {
 pub(super) enum At {
     /// Reads the word next, and asks.
     Start,
+    /// Has looked up what is known, read the word and written down its intent; sends next.
+    Intended {
+        epoch: u8,
+        known: u8,
+    },
     Waiting(Packet),
     Answered {
         epoch: u8,
@@ -192,7 +198,7 @@ pub(super) enum At {
 impl At {
     /// Whether something that Redis has answered, or may answer, is still to be appended to the journal.
     pub(super) fn may_append(&self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::Answered { .. } | Self::Looked { .. })
+        matches!(self, Self::Intended { .. } | Self::Waiting(_) | Self::Answered { .. } | Self::Looked { .. })
     }
 }
 
@@ -204,11 +210,9 @@ pub(super) enum Step {
     Read {
         journal: u8,
         found: Vec<Event>,
-        is_second: bool,
     },
     Install {
         found: Vec<Event>,
-        is_second: bool,
     },
     Close,
     WriteRings {
@@ -260,7 +264,7 @@ impl State {
         let meta = self.redis.meta.filter(|meta| {
             meta.is_ours && !meta.is_closed && meta.epoch == self.epoch() && row.engine == ModeEngine::Redis
         });
-        let is_bound = row.run_id.as_deref() == Some(self.redis.run.to_string().as_str());
+        let is_bound = row.run_id.as_ref().and_then(|run| run.parse().ok()) == Some(self.redis.run);
         meta.filter(|_| self.redis.is_up && is_bound).map(|_| self.redis.world())
     }
 }

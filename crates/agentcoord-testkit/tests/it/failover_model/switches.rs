@@ -50,7 +50,7 @@ impl Scenario {
         let next = match step {
             Step::Publish(then) => {
                 state.word = state.row.word();
-                let read = Step::Read { journal: 0, found: Vec::new(), is_second: false };
+                let read = Step::Read { journal: 0, found: Vec::new() };
                 match (then, state.row.phase) {
                     (Then::Return, _) if self.has(Guard::CloseFirst) => Some(Step::Close),
                     (Then::Return, _) => Some(Step::WriteRings { run: state.redis.run }),
@@ -59,8 +59,8 @@ impl Scenario {
                     (Then::AsTheRowSays, Phase::Serving) => None,
                 }
             }
-            Step::Read { journal, found, is_second } => Some(self.read(state, journal, found, is_second)),
-            Step::Install { found, is_second } => self.install(state, &found, is_second),
+            Step::Read { journal, found } => Some(self.read(state, journal, found)),
+            Step::Install { found } => self.install(state, &found),
             Step::Close => Some(self.close(state, n)),
             Step::WriteRings { run } => Some(self.write(state, n, run, false)),
             Step::WriteRecords { run } => Some(self.write(state, n, run, true)),
@@ -84,28 +84,25 @@ impl Scenario {
     }
 
     /// Reads one more journal, and those after it to which nothing can be added any more.
-    fn read(&self, state: &State, mut journal: u8, mut found: Vec<Event>, is_second: bool) -> Step {
+    fn read(&self, state: &State, mut journal: u8, mut found: Vec<Event>) -> Step {
         let taken_over = state.row.epoch_taken_over().map_or(state.epoch() - 1, small);
         loop {
             let Some(process) = state.processes.get(usize::from(journal)) else {
-                return Step::Install { found, is_second };
+                return Step::Install { found };
             };
             let of_epoch = process.journal.iter().filter(|r| r.epoch == taken_over || !self.has(Guard::EpochInJournal));
             found.extend(of_epoch.map(|record| record.event));
             journal += 1;
             if state.processes.get(usize::from(journal)).is_some_and(|next| next.at.may_append()) {
-                return Step::Read { journal, found, is_second };
+                return Step::Read { journal, found };
             }
         }
     }
 
     /// One transaction: the events that continue the replica, and the row.
-    fn install(&self, state: &mut State, found: &[Event], is_second: bool) -> Option<Step> {
+    fn install(&self, state: &mut State, found: &[Event]) -> Option<Step> {
         let found: BTreeMap<Csn, Event> = found.iter().map(|event| (event.after.csn(), *event)).collect();
         let Ok(events) = continuation(state.files.csn(), found) else {
-            if !is_second && self.has(Guard::SecondReading) {
-                return Some(Step::Read { journal: 0, found: Vec::new(), is_second: true });
-            }
             state.ghost.gap = true;
             return None;
         };
