@@ -97,6 +97,34 @@ fn without_closing_first_a_straggler_runs_while_the_state_is_written_back() {
 }
 
 #[test]
+fn without_the_attempt_in_what_is_written_back_a_dead_return_writes_over_a_live_one() {
+    let scenario = Scenario {
+        scripts: &[&[Create], &[Create, Create]],
+        faults: Faults { cuts: 1, kills: 1, ..NONE },
+        returns: 2,
+        ..PLAIN
+    };
+    is_noticed(Guard::AttemptInWrites, NOTHING_LOST, scenario);
+}
+
+#[test]
+fn without_a_watermark_that_waits_for_the_journal_a_take_over_finds_a_gap() {
+    let scenario = Scenario { scripts: &[&[Create], &[Create]], ..LOSS };
+    is_noticed(Guard::WatermarkAfterAppend, NO_GAP, scenario);
+}
+
+#[test]
+fn without_the_install_before_a_record_is_dropped_what_was_acknowledged_is_lost() {
+    let scenario = Scenario {
+        scripts: &[&[Create, Create], &[Create]],
+        faults: Faults { cuts: 1, ..NONE },
+        is_trimmed: true,
+        ..PLAIN
+    };
+    is_noticed(Guard::TrimAfterInstall, NOTHING_LOST, scenario);
+}
+
+#[test]
 fn without_a_tombstone_a_voided_request_takes_effect() {
     let scenario = Scenario { scripts: &[&[Create], &[Void(0)]], faults: Faults { kills: 1, ..NONE }, ..PLAIN };
     is_noticed(Guard::Tombstone, VOID_STAYS_VOID, scenario);

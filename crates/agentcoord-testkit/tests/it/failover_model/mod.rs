@@ -49,12 +49,18 @@ enum Guard {
     AppendFirst,
     /// The word is looked at before the caller is told.
     LastLook,
+    /// What is written back counts only while Redis is closed by the same attempt.
+    AttemptInWrites,
     /// Without a complete replica there is no take-over.
     CompleteReplica,
     /// Only what is empty or ours, and not newer, is written over.
     Lineage,
     /// The watermark counts in its own epoch only.
     EpochOfWatermark,
+    /// The watermark rises after the journal was written.
+    WatermarkAfterAppend,
+    /// A record of the epoch before is dropped only when the take-over is installed.
+    TrimAfterInstall,
     /// What is known to be on this host is looked up before the word is read, not after.
     KnownBeforeWord,
     /// An empty Redis gets the lineage that the row names.

@@ -122,7 +122,11 @@ impl Scenario {
         if self.is_trimmed {
             let (csn, now, phase) = (state.files.csn, state.epoch(), state.row.phase);
             let is_needed = |record: &Record| {
-                if record.epoch == now { record.event.after.csn > csn } else { phase != Phase::Serving }
+                if record.epoch == now {
+                    record.event.after.csn > csn
+                } else {
+                    phase != Phase::Serving && self.has(Guard::TrimAfterInstall)
+                }
             };
             state.processes[n].journal.retain(is_needed);
         }
@@ -179,7 +183,12 @@ impl Scenario {
         let At::Waiting(packet) = state.processes[n].at else { return };
         let epoch = packet.epoch;
         state.processes[n].at = match self.execute(state, packet) {
-            Some((answer, events)) => At::Answered { epoch, answer, events },
+            Some((answer, events)) => {
+                if !self.has(Guard::WatermarkAfterAppend) {
+                    Self::raise_watermark(state, epoch, &events);
+                }
+                At::Answered { epoch, answer, events }
+            }
             None => At::Slow { epoch: Some(epoch) },
         };
     }
@@ -202,6 +211,10 @@ impl Scenario {
                 journal.push(record);
             }
         }
+        Self::raise_watermark(state, epoch, events);
+    }
+
+    fn raise_watermark(state: &mut State, epoch: u8, events: &[Event]) {
         if let Some(last) = events.last() {
             state.watermark = state.watermark.max((epoch, last.after.csn));
         }

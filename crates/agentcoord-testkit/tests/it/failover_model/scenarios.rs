@@ -1,151 +1,154 @@
-//! What is walked through every day, to the end.
+//! What is walked through every day, to the end, and what is walked through as far as one likes.
 
 use std::io::Write;
 use std::time::Instant;
 
-use stateright::{Checker, Model};
+use stateright::{Checker, Expectation, Model};
 
 use super::world::Verb::{Acquire, Claim, Complete, Create, Read, Release, Void};
 use super::{Faults, Loss, NONE, PLAIN, Scenario};
+
+fn report(name: &str, checker: &impl Checker<Scenario>, began: Instant) {
+    let (states, depth) = (checker.unique_state_count(), checker.max_depth());
+    let seconds = began.elapsed().as_secs_f32();
+    writeln!(std::io::stderr(), "{name}: {states} states, depth {depth}, {seconds:.1} s").expect("a stream");
+}
 
 /// Walks through every order of events, and says how many states there were.
 fn holds(name: &str, scenario: Scenario) {
     let began = Instant::now();
     let checker = scenario.checker().spawn_bfs().join();
-    let (states, depth) = (checker.unique_state_count(), checker.max_depth());
-    let seconds = began.elapsed().as_secs_f32();
-    writeln!(std::io::stderr(), "{name}: {states} states, depth {depth}, {seconds:.1} s").expect("a stream");
+    report(name, &checker, began);
     checker.assert_properties();
 }
 
+/// Walks through as many states as there may be.
+fn holds_so_far(name: &str, scenario: Scenario, states: usize) {
+    let began = Instant::now();
+    let properties = scenario.properties();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let checker = scenario.checker().threads(threads).target_state_count(states).spawn_bfs().join();
+    report(name, &checker, began);
+    for property in properties.iter().filter(|property| property.expectation == Expectation::Always) {
+        checker.assert_no_discovery(property.name);
+    }
+}
+
+const TWO_CREATORS: Scenario =
+    Scenario { scripts: &[&[Create, Create], &[Create]], losses: &[Loss::Everything], returns: 1, ..PLAIN };
+
+const THREE: Scenario = Scenario {
+    scripts: &[&[Acquire], &[Acquire], &[Create]],
+    faults: Faults { crashes: 1, kills: 1, lost_answers: 1, ..NONE },
+    losses: &[Loss::Everything],
+    returns: 1,
+    ..PLAIN
+};
+
+const FLAPPING: Scenario = Scenario { faults: Faults { crashes: 1, cuts: 1, fetches: 1, ..NONE }, ..TWO_CREATORS };
+
 #[test]
 fn three_processes_go_there_and_back_with_a_kill_and_a_lost_answer() {
-    let scenario = Scenario {
-        scripts: &[&[Acquire], &[Acquire], &[Create]],
-        faults: Faults { crashes: 1, ..NONE },
-        losses: &[Loss::Everything],
-        returns: 1,
-        ..PLAIN
-    };
-    holds("three processes, Redis loses everything", scenario.clone());
-    holds(
-        "three processes, Redis loses everything, a kill",
-        Scenario { faults: Faults { kills: 1, ..scenario.faults }, ..scenario.clone() },
-    );
-    holds(
-        "three processes, Redis loses everything, a lost answer",
-        Scenario { faults: Faults { lost_answers: 1, ..scenario.faults }, ..scenario.clone() },
-    );
-    holds("both", Scenario { faults: Faults { lost_answers: 1, kills: 1, ..scenario.faults }, ..scenario.clone() });
+    holds("three processes", THREE);
 }
 
 #[test]
-fn lockers_of_whom_one_is_cut_off_with_a_late_execution() {
+fn a_locker_that_is_cut_off_meets_no_late_grant() {
+    let scripts: &[&[_]] = &[&[Acquire, Release], &[Acquire]];
     holds(
-        "one is cut off, a late execution",
-        Scenario {
-            scripts: &[&[Acquire, Release], &[Acquire]],
-            faults: Faults { cuts: 1, delays: 1, ..NONE },
-            returns: 1,
-            ..PLAIN
-        },
+        "cut off, late execution",
+        Scenario { scripts, faults: Faults { cuts: 1, delays: 1, ..NONE }, returns: 1, ..PLAIN },
     );
 }
 
 #[test]
-fn a_dead_caller_whose_request_is_settled_and_arrives_late() {
-    holds(
-        "a dead caller",
-        Scenario {
-            scripts: &[&[Create], &[Void(0), Read]],
-            faults: Faults { cuts: 1, kills: 1, ..NONE },
-            returns: 1,
-            ..PLAIN
-        },
-    );
+fn the_request_of_a_dead_caller_is_settled_though_it_arrives_late() {
+    let scripts: &[&[_]] = &[&[Create], &[Void(0), Read], &[Create]];
+    holds("dead caller", Scenario { scripts, faults: Faults { cuts: 1, kills: 1, ..NONE }, returns: 1, ..PLAIN });
 }
 
 #[test]
-fn redis_restarts_without_its_tail() {
+fn a_restart_of_redis_without_its_tail_loses_nothing() {
+    let scripts: &[&[_]] = &[&[Create], &[Create, Create]];
+    let losses = &[Loss::Nothing, Loss::Tail];
     holds(
-        "a lost tail",
-        Scenario {
-            scripts: &[&[Create], &[Create, Create]],
-            faults: Faults { crashes: 1, kills: 1, fetches: 1, ..NONE },
-            losses: &[Loss::Nothing, Loss::Tail],
-            returns: 1,
-            ..PLAIN
-        },
+        "lost tail",
+        Scenario { scripts, faults: Faults { crashes: 1, kills: 1, fetches: 1, ..NONE }, losses, ..TWO_CREATORS },
     );
 }
 
 #[test]
 fn what_a_read_has_seen_stays() {
-    holds(
-        "a read",
-        Scenario {
-            scripts: &[&[Complete], &[Read, Claim]],
-            faults: Faults { crashes: 1, kills: 1, ..NONE },
-            losses: &[Loss::Everything],
-            returns: 1,
-            ..PLAIN
-        },
-    );
+    let scripts: &[&[_]] = &[&[Complete], &[Read, Claim]];
+    holds("read", Scenario { scripts, faults: Faults { crashes: 1, kills: 1, ..NONE }, ..TWO_CREATORS });
 }
 
 #[test]
 fn there_and_back_and_there_with_a_writer_and_a_replicator_that_pause() {
+    holds("there, back, there", FLAPPING);
+}
+
+#[test]
+fn a_return_that_died_does_not_disturb_the_next_one() {
     holds(
-        "flapping",
-        Scenario {
-            scripts: &[&[Create, Create], &[Create]],
-            faults: Faults { crashes: 1, cuts: 1, fetches: 1, ..NONE },
-            losses: &[Loss::Everything],
-            returns: 1,
-            ..PLAIN
-        },
+        "two returns",
+        Scenario { faults: Faults { cuts: 1, kills: 1, delays: 1, ..NONE }, returns: 2, ..TWO_CREATORS },
     );
 }
 
 #[test]
-fn an_old_dump_comes_back() {
-    holds(
-        "an old dump",
-        Scenario {
-            scripts: &[&[Create, Create], &[Create]],
-            faults: Faults { crashes: 2, ..NONE },
-            losses: &[Loss::Everything, Loss::OldDump],
-            returns: 1,
-            is_trimmed: true,
-            ..PLAIN
-        },
-    );
+fn an_old_dump_is_not_taken_for_the_state() {
+    let losses = &[Loss::Everything, Loss::OldDump];
+    holds("old dump", Scenario { faults: Faults { crashes: 2, ..NONE }, losses, is_trimmed: true, ..TWO_CREATORS });
 }
 
 #[test]
-fn another_host_founds_the_namespace() {
-    holds(
-        "another host",
-        Scenario {
-            scripts: &[&[Create, Create], &[Create]],
-            faults: Faults { crashes: 1, foundings: 1, kills: 1, ..NONE },
-            losses: &[Loss::Everything],
-            returns: 1,
-            ..PLAIN
-        },
-    );
+fn a_namespace_of_another_host_is_left_alone() {
+    holds("another host", Scenario { faults: Faults { crashes: 1, foundings: 1, kills: 1, ..NONE }, ..TWO_CREATORS });
 }
 
 #[test]
 fn a_cold_replica_does_not_take_over() {
-    holds(
-        "a cold replica",
-        Scenario {
-            scripts: &[&[Create, Create], &[Create]],
-            faults: Faults { crashes: 1, kills: 1, ..NONE },
-            losses: &[Loss::Nothing, Loss::Everything],
-            is_cold: true,
-            ..PLAIN
-        },
-    );
+    let faults = Faults { crashes: 1, kills: 1, ..NONE };
+    let losses = &[Loss::Nothing, Loss::Everything];
+    holds("cold replica", Scenario { faults, losses, returns: 0, is_cold: true, ..TWO_CREATORS });
+}
+
+/// More of everything, as far as the number of states allows that may be told: `cargo xtask soak model`.
+#[test]
+fn more_of_everything_holds_as_far_as_one_likes() {
+    let states = std::env::var("AGENTCOORD_SOAK_STATES").ok().and_then(|states| states.parse().ok());
+    let states = states.unwrap_or(100_000);
+    let all = Faults { kills: 1, lost_answers: 1, delays: 1, crashes: 1, cuts: 1, foundings: 0, fetches: 1 };
+    let losses = &[Loss::Nothing, Loss::Tail, Loss::Everything, Loss::OldDump];
+    let lockers: &[&[_]] = &[&[Acquire, Release], &[Acquire, Release], &[Create, Complete]];
+    let more = [
+        ("three, two operations each", Scenario { scripts: lockers, ..THREE }),
+        ("three, all faults", Scenario { faults: all, losses, is_unhurried: true, ..THREE }),
+        (
+            "three, dependent tasks",
+            Scenario { scripts: &[&[Complete], &[Claim], &[Read, Claim]], faults: all, ..THREE },
+        ),
+        (
+            "three, a dead caller",
+            Scenario { scripts: &[&[Create, Create], &[Void(0), Read], &[Create]], faults: all, losses, ..THREE },
+        ),
+        (
+            "two, all faults, two returns",
+            Scenario { faults: all, losses, returns: 2, is_unhurried: true, ..TWO_CREATORS },
+        ),
+        (
+            "two, journals trimmed, two returns",
+            Scenario {
+                faults: Faults { crashes: 2, ..FLAPPING.faults },
+                losses,
+                returns: 2,
+                is_trimmed: true,
+                ..FLAPPING
+            },
+        ),
+    ];
+    for (name, scenario) in more {
+        holds_so_far(name, scenario, states);
+    }
 }

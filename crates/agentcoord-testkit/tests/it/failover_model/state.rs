@@ -20,7 +20,7 @@ pub(super) struct State {
     pub(super) redis: Redis,
     pub(super) processes: Vec<Process>,
     /// Requests that are still on their way although nobody waits for them.
-    pub(super) late: Vec<Packet>,
+    pub(super) late: Vec<Late>,
     /// What the replicator has fetched and not yet applied: the epoch and the events.
     pub(super) batch: Option<(u8, Vec<Event>)>,
     /// Up to here the events of an epoch are in some journal or in the replica.
@@ -94,6 +94,12 @@ impl Redis {
         self.log.last().map_or(self.base, |event| event.after)
     }
 
+    /// The log begins anew after this state.
+    pub(super) fn restart_log(&mut self, base: World) {
+        self.base = base;
+        self.log.clear();
+    }
+
     /// What a look at it finds.
     pub(super) fn found(&self) -> Found {
         let meta = self.meta.map(|meta| FoundMeta {
@@ -121,6 +127,33 @@ pub(super) struct Packet {
     pub(super) known: u8,
     pub(super) run: u8,
     pub(super) again: bool,
+}
+
+/// What is on its way to Redis although nobody waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Late {
+    Request(Packet),
+    WriteBack(WriteBack),
+}
+
+/// A step of a return, as it is sent to Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct WriteBack {
+    pub(super) part: Part,
+    pub(super) run: u8,
+    pub(super) epoch: u8,
+    pub(super) attempt: u64,
+    pub(super) lineage: u8,
+    /// What is written.
+    pub(super) world: World,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    Close,
+    Rings,
+    Records,
+    Open,
 }
 
 /// An event in a journal, with the epoch in which its writer got it.
@@ -214,16 +247,7 @@ pub(super) enum Step {
     Install {
         found: Vec<Event>,
     },
-    Close,
-    WriteRings {
-        run: u8,
-    },
-    WriteRecords {
-        run: u8,
-    },
-    Open {
-        run: u8,
-    },
+    WriteBack(WriteBack),
     Arrive {
         run: u8,
     },

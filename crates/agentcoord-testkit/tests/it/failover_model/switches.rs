@@ -8,7 +8,7 @@ use agentcoord_core::mode::{Finding, ModeEngine, ModeRow, Phase};
 use agentcoord_core::replica::continuation;
 
 use super::operations::number;
-use super::state::{At, Begun, HOSTS, Meta, State, Step, Then, small};
+use super::state::{At, Begun, HOSTS, Late, Meta, Part, State, Step, Then, WriteBack, small};
 use super::world::{Event, World};
 use super::{Action, Guard, Loss, Scenario};
 
@@ -52,8 +52,10 @@ impl Scenario {
                 state.word = state.row.word();
                 let read = Step::Read { journal: 0, found: Vec::new() };
                 match (then, state.row.phase) {
-                    (Then::Return, _) if self.has(Guard::CloseFirst) => Some(Step::Close),
-                    (Then::Return, _) => Some(Step::WriteRings { run: state.redis.run }),
+                    (Then::Return, _) => {
+                        let part = if self.has(Guard::CloseFirst) { Part::Close } else { Part::Rings };
+                        Some(self.begin_writing(state, part))
+                    }
                     (Then::Install, _) | (Then::AsTheRowSays, Phase::Preparing) => Some(read),
                     (Then::AsTheRowSays, Phase::Returning) => Some(Step::Stay),
                     (Then::AsTheRowSays, Phase::Serving) => None,
@@ -61,10 +63,17 @@ impl Scenario {
             }
             Step::Read { journal, found } => Some(self.read(state, journal, found)),
             Step::Install { found } => self.install(state, &found),
-            Step::Close => Some(self.close(state, n)),
-            Step::WriteRings { run } => Some(self.write(state, n, run, false)),
-            Step::WriteRecords { run } => Some(self.write(state, n, run, true)),
-            Step::Open { run } => Some(self.open(state, n, run)),
+            Step::WriteBack(part) => {
+                let next = |which: Part| Step::WriteBack(WriteBack { part: which, ..part });
+                let is_done = state.reaches(n) && self.write_back(state, &part);
+                Some(match part.part {
+                    _ if !is_done => Step::Stay,
+                    Part::Close => next(Part::Rings),
+                    Part::Rings => next(Part::Records),
+                    Part::Records => next(Part::Open),
+                    Part::Open => Step::Arrive { run: part.run },
+                })
+            }
             Step::Arrive { run } => {
                 let lineage = state.redis.meta.map_or_else(String::new, |meta| meta.lineage.to_string());
                 let row = state.row.arrive(&run.to_string(), &lineage, 1, HOSTS[0].clone());
@@ -134,56 +143,47 @@ impl Scenario {
         state.processes[n].at = At::Locked(Step::Publish(Then::Return));
     }
 
-    /// One script: if what is there is ours and not newer, nobody runs anything there from here on.
-    fn close(&self, state: &mut State, n: usize) -> Step {
-        let epoch = state.epoch();
-        let may = state.redis.meta.is_none_or(|meta| {
-            let is_ours = meta.is_ours && Some(meta.lineage.to_string()) == state.row.instance;
-            is_ours && meta.epoch <= epoch
-        });
-        if !state.reaches(n) || !(may || !self.has(Guard::Lineage)) {
-            return Step::Stay;
-        }
-        let lineage = self.lineage(state);
-        state.ghost.trespass |= state.redis.meta.is_some_and(|meta| !meta.is_ours);
-        state.redis.meta = Some(Meta { epoch, lineage, is_ours: true, is_closed: true, attempt: state.row.attempt });
-        Step::WriteRings { run: state.redis.run }
-    }
-
-    /// The lineage of what is written back.
-    fn lineage(&self, state: &State) -> u8 {
+    /// The first part of a return as it is sent to the Redis that runs now.
+    fn begin_writing(&self, state: &State, part: Part) -> Step {
         let known = state.row.instance.as_ref().and_then(|instance| instance.parse().ok()).expect("a lineage");
-        if state.redis.meta.is_none() && !self.has(Guard::SameLineage) { state.epoch() } else { known }
+        let is_new = state.redis.meta.is_none() && !self.has(Guard::SameLineage);
+        Step::WriteBack(WriteBack {
+            part,
+            run: state.redis.run,
+            epoch: state.epoch(),
+            attempt: state.row.attempt,
+            lineage: if is_new { state.epoch() } else { known },
+            world: state.files,
+        })
     }
 
-    /// The state is written, in pieces: the rings, then everything else.
-    fn write(&self, state: &mut State, n: usize, run: u8, is_second: bool) -> Step {
-        if !state.reaches(n) || state.redis.run != run {
-            return Step::Stay;
+    /// Redis executes a part of a return, each in one script; false: it refuses. From the first part on nobody else runs
+    /// anything there. The state is written in two pieces.
+    fn write_back(&self, state: &mut State, part: &WriteBack) -> bool {
+        let (epoch, lineage, attempt) = (part.epoch, part.lineage, part.attempt);
+        let closed = Meta { epoch, lineage, is_ours: true, is_closed: true, attempt };
+        let meta = state.redis.meta;
+        if !state.redis.is_up || state.redis.run != part.run {
+            return false;
         }
+        let is_of_attempt = meta == Some(closed) || !self.has(Guard::CloseFirst);
         let before = state.redis.world();
-        let rings_only = before.with_ring_of(&state.files);
-        state.redis.base = if is_second { state.files.with_ring_of(&before) } else { rings_only };
-        state.redis.log.clear();
-        if is_second { Step::Open { run } } else { Step::WriteRecords { run } }
-    }
-
-    /// One script: Redis is opened, if this attempt closed it and it has not been restarted since.
-    fn open(&self, state: &mut State, n: usize, run: u8) -> Step {
-        if !state.reaches(n) || state.redis.run != run {
-            return Step::Stay;
-        }
-        if !self.has(Guard::CloseFirst) {
-            let (epoch, lineage, attempt) = (state.epoch(), self.lineage(state), state.row.attempt);
-            state.redis.meta = Some(Meta { epoch, lineage, is_ours: true, is_closed: true, attempt });
-        }
-        match &mut state.redis.meta {
-            Some(meta) if meta.attempt == state.row.attempt && meta.is_ours => {
-                meta.is_closed = false;
-                Step::Arrive { run }
+        match part.part {
+            Part::Close => {
+                let may = meta.is_none_or(|meta| meta.is_ours && meta.lineage == lineage && meta.epoch <= epoch);
+                if !may && self.has(Guard::Lineage) {
+                    return false;
+                }
+                state.ghost.trespass |= meta.is_some_and(|meta| !meta.is_ours);
+                state.redis.meta = Some(closed);
             }
-            _ => Step::Stay,
+            Part::Rings | Part::Records if !is_of_attempt && self.has(Guard::AttemptInWrites) => return false,
+            Part::Rings => state.redis.restart_log(before.with_ring_of(&part.world)),
+            Part::Records => state.redis.restart_log(part.world.with_ring_of(&before)),
+            Part::Open if !is_of_attempt => return false,
+            Part::Open => state.redis.meta = Some(Meta { is_closed: false, ..closed }),
         }
+        true
     }
 
     /// What may go wrong with a process.
@@ -195,8 +195,12 @@ impl Scenario {
         if faults.lost_answers > 0 && matches!(at, At::Answered { .. }) {
             actions.push(Action::LoseAnswer(name));
         }
-        if faults.delays > 0 && matches!(at, At::Waiting(packet) if packet.run == state.redis.run) && state.redis.is_up
-        {
+        let sent_to = match at {
+            At::Waiting(packet) => Some(packet.run),
+            At::Locked(Step::WriteBack(part)) if state.reaches(n) => Some(part.run),
+            _ => None,
+        };
+        if faults.delays > 0 && state.redis.is_up && sent_to == Some(state.redis.run) {
             actions.push(Action::Delay(name));
         }
         if faults.cuts > 0 && state.reaches(n) {
@@ -235,8 +239,10 @@ impl Scenario {
             Action::Kill(n) => {
                 state.faults.kills -= 1;
                 let process = &mut state.processes[usize::from(n)];
-                if let At::Waiting(packet) = process.at {
-                    state.late.push(packet);
+                match process.at {
+                    At::Waiting(packet) => state.late.push(Late::Request(packet)),
+                    At::Locked(Step::WriteBack(part)) => state.late.push(Late::WriteBack(part)),
+                    _ => {}
                 }
                 (process.at, process.admitted, process.holds) = (At::Dead, None, None);
                 process.begun = process.begun.map(|_| Begun::default());
@@ -247,15 +253,21 @@ impl Scenario {
             }
             Action::Delay(n) => {
                 state.faults.delays -= 1;
-                if let At::Waiting(packet) = state.processes[usize::from(n)].at {
-                    state.late.push(packet);
+                let process = &mut state.processes[usize::from(n)];
+                match process.at {
+                    At::Waiting(packet) => state.late.push(Late::Request(packet)),
+                    At::Locked(Step::WriteBack(part)) => {
+                        state.late.push(Late::WriteBack(part));
+                        process.at = At::Locked(Step::Stay);
+                    }
+                    _ => {}
                 }
                 Self::fail(state, n.into());
             }
-            Action::ExecuteLate(which) => {
-                let packet = state.late.remove(which.into());
-                self.execute(state, packet);
-            }
+            Action::ExecuteLate(which) => match state.late.remove(which.into()) {
+                Late::Request(packet) => drop(self.execute(state, packet)),
+                Late::WriteBack(part) => drop(self.write_back(state, &part)),
+            },
             Action::Crash(loss) => {
                 state.faults.crashes -= 1;
                 state.redis.is_up = false;
