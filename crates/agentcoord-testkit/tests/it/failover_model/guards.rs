@@ -22,10 +22,14 @@ fn is_noticed(guard: Guard, broken: &'static str, scenario: Scenario) {
     let finish = HasDiscoveries::AnyOf([broken].into());
     let checker = without.checker().finish_when(finish).spawn_bfs().join();
     let seconds = began.elapsed().as_secs_f32();
-    let (states, steps) = (whole.unique_state_count(), checker.discovery(broken).map(|path| path.into_actions().len()));
-    writeln!(std::io::stderr(), "without {guard:?}: {steps:?} steps; {states} states with it; {seconds:.1} s")
-        .expect("a stream");
-    assert!(steps.is_some(), "without {guard:?} nobody notices that {broken}");
+    let found = checker.discovery(broken).map(|path| path.into_actions());
+    let (states, steps) = (whole.unique_state_count(), found.as_ref().map(Vec::len));
+    writeln!(
+        std::io::stderr(),
+        "without {guard:?}: {steps:?} steps, {states} states with it, {seconds:.1} s: {found:?}"
+    )
+    .expect("a stream");
+    assert!(found.is_some(), "without {guard:?} nobody notices that {broken}");
 }
 
 /// Redis is killed and has lost everything.

@@ -69,7 +69,7 @@ enum Guard {
     FinalRefusals,
 }
 
-/// How Redis comes back after it was killed.
+/// What Redis loses: when it is killed, or, by `FLUSHALL`, while it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Loss {
     Nothing,
@@ -78,6 +78,8 @@ enum Loss {
     Everything,
     /// An old dump was restored: what the namespace was at first.
     OldDump,
+    /// Everything, without an end of the server.
+    Flushed,
 }
 
 /// What is walked through.

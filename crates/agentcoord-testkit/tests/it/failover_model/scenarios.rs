@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use stateright::{Checker, Expectation, Model};
+use stateright::{Checker, Expectation, Model, UniformChooser};
 
 use super::world::Verb::{Acquire, Claim, Complete, Create, Read, Release, Void};
 use super::{Faults, Loss, NONE, PLAIN, Scenario};
@@ -14,24 +14,41 @@ fn report(name: &str, checker: &impl Checker<Scenario>, began: Instant) {
     writeln!(std::io::stderr(), "{name}: {states} states, depth {depth}, {seconds:.1} s").expect("a stream");
 }
 
+/// What must always hold does. A counterexample is told as the steps that lead there.
+fn nothing_is_broken(scenario: &Scenario, checker: &impl Checker<Scenario>) {
+    for property in scenario.properties().iter().filter(|property| property.expectation == Expectation::Always) {
+        let broken = checker.discovery(property.name).map(|path| path.into_actions());
+        assert_eq!(broken, None, "not true: {}", property.name);
+    }
+}
+
 /// Walks through every order of events, and says how many states there were.
 fn holds(name: &str, scenario: Scenario) {
     let began = Instant::now();
-    let checker = scenario.checker().spawn_bfs().join();
+    let checker = scenario.clone().checker().spawn_bfs().join();
     report(name, &checker, began);
+    nothing_is_broken(&scenario, &checker);
     checker.assert_properties();
 }
 
-/// Walks through as many states as there may be.
-fn holds_so_far(name: &str, scenario: Scenario, states: usize) {
-    let began = Instant::now();
-    let properties = scenario.properties();
+/// Walks through as many states as there may be: from the beginning, which finds what is near, and on random ways to the
+/// end, which find what is far.
+fn holds_so_far(name: &str, scenario: &Scenario, states: usize, seed: u64) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let checker = scenario.checker().threads(threads).target_state_count(states).spawn_bfs().join();
-    report(name, &checker, began);
-    for property in properties.iter().filter(|property| property.expectation == Expectation::Always) {
-        checker.assert_no_discovery(property.name);
-    }
+    let checker = || scenario.clone().checker().threads(threads).target_state_count(states);
+    let began = Instant::now();
+    let near = checker().spawn_bfs().join();
+    report(&format!("{name}, near"), &near, began);
+    let began = Instant::now();
+    let far = checker().spawn_simulation(seed, UniformChooser).join();
+    report(&format!("{name}, far"), &far, began);
+    nothing_is_broken(scenario, &near);
+    nothing_is_broken(scenario, &far);
+}
+
+/// A number from the environment: how long a soak is.
+fn setting(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).map_or(usual, |value| value.parse().expect("a number"))
 }
 
 const TWO_CREATORS: Scenario =
@@ -97,6 +114,13 @@ fn a_return_that_died_does_not_disturb_the_next_one() {
 }
 
 #[test]
+fn a_flush_of_a_running_redis_loses_nothing() {
+    let losses = &[Loss::Flushed];
+    let faults = Faults { crashes: 2, kills: 1, delays: 1, ..NONE };
+    holds("flush", Scenario { faults, losses, ..TWO_CREATORS });
+}
+
+#[test]
 fn an_old_dump_is_not_taken_for_the_state() {
     let losses = &[Loss::Everything, Loss::OldDump];
     holds("old dump", Scenario { faults: Faults { crashes: 2, ..NONE }, losses, is_trimmed: true, ..TWO_CREATORS });
@@ -117,10 +141,10 @@ fn a_cold_replica_does_not_take_over() {
 /// More of everything, as far as the number of states allows that may be told: `cargo xtask soak model`.
 #[test]
 fn more_of_everything_holds_as_far_as_one_likes() {
-    let states = std::env::var("AGENTCOORD_SOAK_STATES").ok().and_then(|states| states.parse().ok());
-    let states = states.unwrap_or(100_000);
+    let states = setting("AGENTCOORD_SOAK_STATES", 100_000);
+    let seed = u64::try_from(setting("AGENTCOORD_SOAK_SEED", 1)).expect("a number");
     let all = Faults { kills: 1, lost_answers: 1, delays: 1, crashes: 1, cuts: 1, foundings: 0, fetches: 1 };
-    let losses = &[Loss::Nothing, Loss::Tail, Loss::Everything, Loss::OldDump];
+    let losses = &[Loss::Nothing, Loss::Tail, Loss::Everything, Loss::OldDump, Loss::Flushed];
     let lockers: &[&[_]] = &[&[Acquire, Release], &[Acquire, Release], &[Create, Complete]];
     let more = [
         ("three, two operations each", Scenario { scripts: lockers, ..THREE }),
@@ -149,6 +173,6 @@ fn more_of_everything_holds_as_far_as_one_likes() {
         ),
     ];
     for (name, scenario) in more {
-        holds_so_far(name, scenario, states);
+        holds_so_far(name, &scenario, states, seed);
     }
 }

@@ -270,18 +270,20 @@ impl Scenario {
             },
             Action::Crash(loss) => {
                 state.faults.crashes -= 1;
-                state.redis.is_up = false;
-                state.late.clear();
+                if loss != Loss::Flushed {
+                    state.redis.is_up = false;
+                    state.late.clear();
+                }
                 match loss {
                     Loss::Nothing => {}
                     Loss::Tail => drop(state.redis.log.pop()),
-                    Loss::Everything => state.redis.meta = None,
+                    Loss::Everything | Loss::Flushed => state.redis.meta = None,
                     Loss::OldDump => {
                         let first = Meta { epoch: 1, lineage: 0, is_ours: true, is_closed: false, attempt: 0 };
                         state.redis.meta = Some(first);
                     }
                 }
-                if matches!(loss, Loss::Everything | Loss::OldDump) {
+                if matches!(loss, Loss::Everything | Loss::OldDump | Loss::Flushed) {
                     state.redis.base = World::default();
                     state.redis.log.clear();
                 }
