@@ -224,6 +224,9 @@ impl Model for Scenario {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.ghost.is_broken() {
+            return;
+        }
         let late = (0..).zip(&state.late).map(|(n, _)| Action::ExecuteLate(n));
         actions.extend(late.filter(|_| state.redis.is_up));
         if Self::is_over(state) {

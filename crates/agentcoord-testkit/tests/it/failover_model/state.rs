@@ -228,6 +228,13 @@ pub(super) enum At {
     Dead,
 }
 
+impl Ghost {
+    /// Whether a promise is already broken: what comes after that says nothing more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.lost || self.fence_went_back || self.gap || self.trespass
+    }
+}
+
 impl At {
     /// Whether something that Redis has answered, or may answer, is still to be appended to the journal.
     pub(super) fn may_append(&self) -> bool {
