@@ -10,18 +10,18 @@ struct Soak {
     name: &'static str,
     /// Options, the variables that the tests read them from, and their values unless told.
     options: &'static [(&'static str, &'static str, u64)],
-    /// The package and the test of each engine.
-    tests: [(&'static str, &'static str); 2],
+    /// Packages and tests: one for each engine, or one that needs none.
+    tests: &'static [(&'static str, &'static str)],
 }
 
-const SOAKS: [Soak; 3] = [
+const SOAKS: [Soak; 4] = [
     Soak {
         name: "differential",
         options: &[
             ("--operations", "AGENTCOORD_DIFFERENTIAL_OPERATIONS", 1_000_000),
             ("--seed", "AGENTCOORD_DIFFERENTIAL_SEED", 1),
         ],
-        tests: [
+        tests: &[
             ("agentcoord-fs", "conformance::the_file_and_the_machine_in_memory_hold_the_same"),
             ("agentcoord-redis", "conformance::the_scripts_and_the_machine_are_one_meaning"),
         ],
@@ -33,7 +33,7 @@ const SOAKS: [Soak; 3] = [
             ("--processes", "AGENTCOORD_SOAK_PROCESSES", 16),
             ("--seed", "AGENTCOORD_SOAK_SEED", 1),
         ],
-        tests: [
+        tests: &[
             ("agentcoord", "races::locks::locks_survive_races_and_kills_on_files"),
             ("agentcoord", "races::locks::locks_survive_races_and_kills_on_redis"),
         ],
@@ -45,10 +45,15 @@ const SOAKS: [Soak; 3] = [
             ("--processes", "AGENTCOORD_SOAK_PROCESSES", 32),
             ("--seed", "AGENTCOORD_SOAK_SEED", 1),
         ],
-        tests: [
+        tests: &[
             ("agentcoord", "races::tasks::every_task_is_done_once_whoever_is_killed_on_files"),
             ("agentcoord", "races::tasks::every_task_is_done_once_whoever_is_killed_on_redis"),
         ],
+    },
+    Soak {
+        name: "model",
+        options: &[("--states", "AGENTCOORD_SOAK_STATES", 10_000_000), ("--seed", "AGENTCOORD_SOAK_SEED", 1)],
+        tests: &[("agentcoord-testkit", "failover_model::scenarios::more_of_everything_holds_as_far_as_one_likes")],
     },
 ];
 

@@ -2,6 +2,7 @@
 
 mod cases;
 mod differential;
+mod failover_model;
 mod fault_proxy;
 mod history;
 mod redis_server;
