@@ -130,7 +130,7 @@ local function move_hints()
         end
         for entry, sign in pairs(delta) do
             if sign > 0 and string.sub(entry, 1, #from) == from then
-                hint = math.min(hint, tonumber(parts(entry)[2]))
+                hint = math.min(hint, tonumber(string.sub(entry, #from + 1, #from + PADDED)))
             end
         end
         return hint

@@ -114,6 +114,9 @@ local function text(number)
     return string.format('%.0f', number)
 end
 
+-- Digits of a number as an index part.
+local PADDED = 16
+
 -- A number as an index part: byte order is number order.
 local function pad(number)
     return string.format('%016.0f', number)
@@ -339,6 +342,11 @@ local function under(...)
 end
 
 local function parts(entry)
+    -- What claims and completions look for, in one go.
+    local a, b, c, d, e = string.match(entry, '^(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)$')
+    if e then
+        return {a, b, c, d, e}
+    end
     local list, from, at = {}, 1, string.find(entry, '\0', 1, true)
     while at do
         list[#list + 1] = string.sub(entry, from, at - 1)
