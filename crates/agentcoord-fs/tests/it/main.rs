@@ -8,6 +8,7 @@ mod mode;
 mod peer;
 mod processes;
 mod purge;
+mod replica;
 mod stage;
 mod state_dir;
 mod wakes;

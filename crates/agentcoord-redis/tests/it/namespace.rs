@@ -1,9 +1,10 @@
 //! Founding a namespace and raising its epoch.
 
+use agentcoord_core::Error;
 use agentcoord_core::ids::Epoch;
-use agentcoord_redis::{Deadlines, Meta, Role, found, raise, survey};
+use agentcoord_redis::{Deadlines, Meta, Role, close, found, raise, reopen, survey};
 
-use crate::server::Server;
+use crate::server::{Desk, Server, acquire};
 
 #[tokio::test]
 async fn a_namespace_is_founded_once_and_shown_to_the_second_founder() {
@@ -43,4 +44,48 @@ async fn raising_a_namespace_that_does_not_exist_founds_nothing() {
     let raised = raise(&server.url(), "shop", &seen, Epoch(2), "1", Deadlines::default()).await;
     assert!(crate::server::unavailable(raised).contains("does not exist"));
     assert_eq!(server.run::<u64>(&["DBSIZE"]).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_closed_runs_no_step_and_opens_for_its_attempt_only() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let (ann, _) = desk.register("ann").await;
+    let (url, name, deadlines) = (server.url(), desk.namespace.as_str(), Deadlines::default());
+    let old = &desk.admission;
+    let later = Meta::new(Epoch(old.epoch.0 + 1), &old.instance, "99", &old.owner);
+    let closed = close(&url, name, &later, 3, deadlines).await.unwrap();
+    assert_eq!((closed.closed, closed.epoch), (true, later.epoch));
+    // A late request of the epoch before.
+    let error = desk.send(&ann, acquire("a")).await.unwrap_err();
+    assert!(matches!(error, Error::Fenced { .. }), "{error:?}");
+    let run_id = survey(&url, name, deadlines).await.unwrap().run_id;
+    for (attempt, run_id) in [(4, run_id.as_str()), (3, &"0".repeat(40))] {
+        assert!(reopen(&url, name, &later, attempt, run_id, deadlines).await.unwrap().closed);
+    }
+    let opened = reopen(&url, name, &later, 3, &run_id, deadlines).await.unwrap();
+    assert_eq!(opened, later);
+    assert!(
+        !reopen(&url, name, &later, 3, &run_id, deadlines).await.unwrap().closed,
+        "and again, when the answer was lost"
+    );
+}
+
+#[tokio::test]
+async fn only_what_is_empty_or_ours_and_earlier_is_closed() {
+    let server = Server::start().await;
+    let deadlines = Deadlines::default();
+    let there = Meta::new(Epoch(7), "lineage", "1", "ann");
+    found(&server.url(), "shop", &there, deadlines).await.unwrap();
+    for wrong in [
+        Meta::new(Epoch(7), "lineage", "2", "ann"),
+        Meta::new(Epoch(6), "lineage", "2", "ann"),
+        Meta::new(Epoch(9), "another", "2", "ann"),
+        Meta::new(Epoch(9), "lineage", "2", "bob"),
+    ] {
+        let found = close(&server.url(), "shop", &wrong, 1, deadlines).await.unwrap();
+        assert_eq!(found, there, "{wrong:?}");
+    }
+    let empty = close(&server.url(), "empty", &there, 1, deadlines).await.unwrap();
+    assert!(empty.closed && empty.instance == there.instance);
 }

@@ -1,5 +1,6 @@
 //! Redis goes and comes back while agents work.
 
+mod copies;
 mod guards;
 mod outages;
 mod partial;
