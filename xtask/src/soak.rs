@@ -14,7 +14,7 @@ struct Soak {
     tests: &'static [(&'static str, &'static str)],
 }
 
-const SOAKS: [Soak; 4] = [
+const SOAKS: [Soak; 5] = [
     Soak {
         name: "differential",
         options: &[
@@ -48,6 +48,18 @@ const SOAKS: [Soak; 4] = [
         tests: &[
             ("agentcoord", "races::tasks::every_task_is_done_once_whoever_is_killed_on_files"),
             ("agentcoord", "races::tasks::every_task_is_done_once_whoever_is_killed_on_redis"),
+        ],
+    },
+    Soak {
+        name: "failover",
+        options: &[
+            ("--cycles", "AGENTCOORD_SOAK_CYCLES", 100),
+            ("--agents", "AGENTCOORD_SOAK_PROCESSES", 8),
+            ("--seed", "AGENTCOORD_SOAK_SEED", 1),
+        ],
+        tests: &[
+            ("agentcoord", "races::locks::locks_survive_outages_of_redis"),
+            ("agentcoord", "races::tasks::every_task_is_done_once_whatever_becomes_of_redis"),
         ],
     },
     Soak {

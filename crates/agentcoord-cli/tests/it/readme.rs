@@ -75,6 +75,7 @@ fn run(turns: &[Turn], variables: &[(&str, &str)]) -> Vec<String> {
         .env_clear()
         .env("PATH", path)
         .env("HOME", dir.path())
+        .env("TMPDIR", dir.path())
         .env("USER", "ada")
         .env("LOGNAME", "ada")
         .env("COLUMNS", "100")

@@ -23,6 +23,8 @@ use crate::place::Place;
 const SECONDS: &str = "AGENTCOORD_SOAK_SECONDS";
 const CYCLES: &str = "AGENTCOORD_SOAK_CYCLES";
 
+/// The test that its processes run again.
+const OUTAGES: &str = "races::locks::locks_survive_outages_of_redis";
 /// A longer race over outages is run as several with so many outages each, because histories are judged as a whole.
 const CYCLES_AN_EPISODE: u64 = 10;
 /// The longest race over outages.
@@ -52,7 +54,7 @@ fn locks_survive_outages_of_redis() {
     if let Some(worker) = Worker::of_environment() {
         return worker.work(work);
     }
-    let (cycles, seed) = (setting(CYCLES, 8), setting(SEED, 1));
+    let (cycles, seed) = (setting(CYCLES, 12), setting(SEED, 1));
     let processes = u32::try_from(setting(PROCESSES, 4)).unwrap();
     let (mut left, mut seed) = (cycles, seed);
     while left > 0 {
@@ -60,14 +62,10 @@ fn locks_survive_outages_of_redis() {
         let server = RedisServer::start();
         let place = Place::on(&server.url());
         let chaos = Chaos::new(server, &place, seed, most);
-        let (killed, report, outages) = episode_of(test_of_outages(), &place, seed, processes, None, Some(chaos));
+        let (killed, report, outages) = episode_of(OUTAGES, &place, seed, processes, None, Some(chaos));
         outages.unwrap().print(seed, processes, killed, report.calls, report.granted, left == cycles);
         (left, seed) = (left - most, seed + 1);
     }
-}
-
-fn test_of_outages() -> &'static str {
-    "races::locks::locks_survive_outages_of_redis"
 }
 
 fn race(test: &'static str, place: fn() -> Place) {

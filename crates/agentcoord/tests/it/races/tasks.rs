@@ -47,7 +47,7 @@ fn every_task_is_done_once_whatever_becomes_of_redis() {
     if let Some(worker) = Worker::of_environment() {
         return worker.work(work);
     }
-    let (cycles, seed) = (setting(CYCLES, 6), setting(SEED, 1));
+    let (cycles, seed) = (setting(CYCLES, 8), setting(SEED, 1));
     let processes = u32::try_from(setting(PROCESSES, 4)).unwrap();
     let server = RedisServer::start();
     let place = Place::on(&server.url());
