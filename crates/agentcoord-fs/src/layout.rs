@@ -83,6 +83,8 @@ pub(crate) struct Files {
     pub(crate) journals: PathBuf,
     /// How far journals and replica go.
     pub(crate) extent: PathBuf,
+    /// Since when Redis is healthy, as commands have seen it.
+    pub(crate) health: PathBuf,
 }
 
 impl Files {
@@ -101,6 +103,7 @@ impl Files {
             feed: file("feed"),
             journals: file("journals"),
             extent: file("extent"),
+            health: file("health"),
         }
     }
 

@@ -18,6 +18,7 @@ mod error;
 mod extent;
 pub mod feed;
 mod gate;
+pub mod health;
 mod inotify;
 pub mod journal;
 mod kept_head;

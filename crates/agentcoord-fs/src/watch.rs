@@ -82,6 +82,14 @@ impl Namespace {
         Ok(KeeperLock { _file: file })
     }
 
+    /// Becomes the keeper for a moment, if nobody is.
+    #[must_use]
+    pub fn try_become_keeper(&self) -> Option<KeeperLock> {
+        let file = open(self.keeper_file()).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(KeeperLock { _file: file })
+    }
+
     /// Says that a session's process lives, for as long as the answer is held.
     pub fn hold_session(&self, session: &Id) -> Result<SessionLock> {
         let dir = &self.files().sessions;

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use crate::audit::Entry;
 use crate::config::Config;
-use crate::failover::orphans;
+use crate::failover::{come_back, orphans};
 use crate::following::Following;
 use crate::host::{Host, Opened, Style};
 use crate::news::News;
@@ -75,13 +75,20 @@ impl Connection {
         while let Err(error) = connection.opened().await {
             connection.recover(error, begun).await?;
         }
-        if style == Style::OneShot
-            && let Err(error) = orphans::settle_predecessor(&connection).await
-        {
-            // The next command has this slot, or a keeper comes.
-            tracing::debug!(%error, "the requests of a dead process are not settled yet");
+        if style == Style::OneShot {
+            connection.share_failover().await;
         }
         Ok(connection)
+    }
+
+    /// A command's share of what a keeper does for the way to Redis and back. What does not come about is left to the next one.
+    async fn share_failover(&self) {
+        if let Err(error) = orphans::settle_predecessor(self).await {
+            tracing::debug!(%error, "the requests of a dead process are not settled yet");
+        }
+        if let Err(error) = come_back::share(self).await {
+            tracing::debug!(%error, "Redis does not get everything back yet");
+        }
     }
 
     /// A connection that has not looked for the engine yet: to finish a switch in which no engine serves.

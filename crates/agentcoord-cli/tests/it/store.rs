@@ -65,6 +65,36 @@ fn workspace_on_redis_alone_is_not_moved_while_somebody_is_here() {
 }
 
 #[test]
+fn commands_alone_lose_nothing_with_redis_and_take_it_up_again() {
+    let mut server = RedisServer::start();
+    let repository = Repository::new();
+    let terminal = repository.bare().variable("AGENTCOORD_REDIS_URL", &server.url());
+    let terminal = terminal.variable("AGENTCOORD_RETURN_AFTER", "200ms");
+    let ann = terminal.agent("ann");
+    let token = ann.data(&["locks", "acquire", "a"])["token"].clone();
+    terminal.data(&["tasks", "add", "First", "--description", "a long text"]);
+    server.kill9();
+    let said = terminal.agent("ben").run(&["locks", "acquire", "a"]);
+    assert_eq!(said.exit, 4, "{}", said.stderr);
+    assert!(said.stderr.contains("warning: files serve this workspace"), "{}", said.stderr);
+    terminal.data(&["tasks", "add", "Second"]);
+    let store = terminal.data(&["store"]);
+    assert_eq!((&store["engine"], &store["degraded"]), (&json!("files"), &json!(true)));
+    server.restart_empty();
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while terminal.data(&["store"])["engine"] != "redis" {
+        assert!(std::time::Instant::now() < give_up, "nobody went back");
+        terminal.data(&["status"]);
+    }
+    assert_eq!(terminal.data(&["locks"])["items"][0]["token"], token);
+    let tasks = terminal.data(&["tasks"]);
+    assert_eq!(tasks["items"].as_array().unwrap().len(), 2);
+    let first = tasks["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(terminal.data(&["tasks", "show", &first])["task"]["description"], "a long text");
+    assert_eq!(terminal.data(&["store"])["protected"], true);
+}
+
+#[test]
 fn people_forget_what_has_ended_and_agents_do_not() {
     let repository = Repository::new();
     let terminal = repository.terminal();

@@ -12,11 +12,14 @@ use agentcoord_core::record::{Event, SCHEMA};
 use agentcoord_core::table::Table;
 use agentcoord_core::{Error, Result, waypoint};
 use agentcoord_fs::ModeLock;
+use agentcoord_fs::health::Health;
 use agentcoord_fs::process::{self, Liveness};
 use agentcoord_fs::replica::Pages;
 use agentcoord_redis::{Change, Meta, Sighting, Survey, Writeback};
 
+use crate::client::millis;
 use crate::config::BackendChoice;
+use crate::connection::Connection;
 use crate::decide::Switched;
 use crate::failover::take_over::{complaining_process, mode_is_gone};
 use crate::host::Host;
@@ -30,6 +33,8 @@ const LOG: u64 = 5_000;
 const FEW: usize = 100;
 /// Rounds of catching up before the files are closed all the same.
 const ROUNDS: usize = 50;
+/// Bytes of a database that a command carries back.
+const SHARE: u64 = 64 << 20;
 /// How long a living complainant is waited for, in hold-offs.
 const PATIENCE: u32 = 6;
 /// The hold-off doubles at most so often.
@@ -74,6 +79,34 @@ impl Watchman {
         self.last = Some(Instant::now());
         self.healthy_since = None;
     }
+}
+
+/// A command's share, where no keeper is: looks at Redis once in a while, and goes back when it was healthy for long enough
+/// and there is not too much to carry.
+///
+/// # Errors
+/// When it did not come about; the files serve on.
+pub(crate) async fn share(link: &Connection) -> Result<()> {
+    let host = link.host();
+    let (namespace, now) = (host.namespace(), host.clock().read());
+    let Some(row) = host.waits_for_redis()? else { return Ok(()) };
+    if row.complainant.as_deref().is_some_and(|who| !host.is_content(who)) {
+        return Ok(());
+    }
+    let before = namespace.health(&now);
+    let pause = millis(look_every(host.config().return_after));
+    if before.is_some_and(|before| now.boot < before.looked.saturating_add(pause)) {
+        return Ok(());
+    }
+    let Some(_office) = namespace.try_become_keeper() else { return Ok(()) };
+    let healthy = matches!(host.look().await?, Sighting::There(survey) if host.may_return_to(&row, &survey)?);
+    let since = healthy.then(|| before.and_then(|before| before.since).unwrap_or(now.boot));
+    namespace.leave_health(&now, Health { looked: now.boot, since })?;
+    let is_time = since.is_some_and(|since| now.boot - since >= millis(host.config().return_after));
+    if is_time && namespace.size() <= SHARE {
+        link.come_back("Redis was healthy again").await?;
+    }
+    Ok(())
 }
 
 impl Host {
