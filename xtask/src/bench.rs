@@ -66,6 +66,7 @@ fn measure(row: &Row, workshop: &Workshop, options: &Options) -> Result<Vec<Meas
             program.args(["--rounds", &options.rounds().to_string()]);
             program.args(["--operations", &options.operations(operations).to_string()]);
             program.args(["--records", &options.records().to_string()]);
+            program.args(["--append-only", if options.append_only { "yes" } else { "no" }]);
             program.arg("--script").arg(command::root().join("xtask/bench/limits/set.lua"));
             if let Some(url) = &url {
                 program.args(["--redis", url]);

@@ -6,7 +6,10 @@ mod audit;
 mod bare;
 mod crowd;
 mod handover;
+mod idle;
 mod locks;
+mod mirrored;
+mod outage;
 mod place;
 mod process;
 mod queue;
@@ -66,6 +69,15 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "holder" => process::hold(arguments).await,
         "fairness" => process::fairness(arguments).await,
         "turns" => process::take_turns(arguments).await,
+        "mirrored" => mirrored::one_client(arguments).await,
+        "mirrored-half" => mirrored::half_loaded(arguments).await,
+        "mirrored-saturated" => mirrored::saturated(arguments).await,
+        "mirrored-processes" => mirrored::processes(arguments).await,
+        "mirrored-process" => mirrored::process(arguments).await,
+        "outage" => outage::seen_by_a_client(arguments).await,
+        "there-and-back" => outage::there_and_back(arguments).await,
+        "idle" => idle::cost(arguments).await,
+        "idle-process" => idle::process(arguments).await,
         "verdict" => verdict::waited_for(arguments).await,
         other => Err(format!("no part {other}; run it by `cargo xtask bench`").into()),
     }

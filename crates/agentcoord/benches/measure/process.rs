@@ -16,23 +16,34 @@ const FILE: &str = "src/main.rs";
 const WORK: Duration = Duration::from_millis(1);
 
 /// A process that says one word a line. Killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Process {
-    fn start(arguments: &Arguments, part: &str, name: &str) -> Outcome<Self> {
+    pub(crate) fn start(arguments: &Arguments, part: &str, name: &str) -> Outcome<Self> {
+        Self::start_with(arguments, part, name, &[])
+    }
+
+    /// As [`Process::start`], with arguments of its own.
+    pub(crate) fn start_with(arguments: &Arguments, part: &str, name: &str, more: &[&str]) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(part).args(["--name", name]).args(arguments.words());
+        command.arg(part).args(["--name", name]).args(arguments.words()).args(more);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = child.stdin.take().ok_or("no way in")?;
         let answers = BufReader::new(child.stdout.take().ok_or("no way out")?);
         Ok(Self { child, orders, answers })
     }
 
-    fn answer(&mut self) -> Outcome<String> {
+    /// Tells it a word.
+    pub(crate) fn order(&mut self, word: &str) -> Outcome<()> {
+        Ok(writeln!(self.orders, "{word}")?)
+    }
+
+    /// Waits for its next word.
+    pub(crate) fn answer(&mut self) -> Outcome<String> {
         let mut line = String::new();
         if self.answers.read_line(&mut line)? == 0 {
             return Err("a process has ended too early".into());
@@ -145,7 +156,7 @@ pub(crate) async fn fairness(arguments: &Arguments) -> Outcome<()> {
         process.answer()?;
     }
     for process in &mut all {
-        writeln!(process.orders, "go")?;
+        process.order("go")?;
     }
     let mut turns = Vec::new();
     for process in &mut all {
