@@ -7,13 +7,14 @@
 mod cold;
 mod conditions;
 mod options;
+mod peers;
 mod rows;
 mod table;
 
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{command, report};
 use conditions::{Machine, Pin, Server, Workshop};
@@ -34,7 +35,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let mut lines = Vec::new();
     for row in &rows {
         report::stage(&row.title());
-        match measure(row, &workshop, &options) {
+        let measured = match row.peer {
+            "" => measure(row, &workshop, &options),
+            _ if options.peers => measure(row, &workshop, &options),
+            _ => Err(anyhow!("peers were not asked for (--peers)")),
+        };
+        match measured {
             Ok(measured) => lines.push(Line::of(row, &measured)),
             Err(error) => lines.push(Line::skipped(row, &error)),
         }
@@ -67,7 +73,10 @@ fn measure(row: &Row, workshop: &Workshop, options: &Options) -> Result<Vec<Meas
             program.args(["--operations", &options.operations(operations).to_string()]);
             program.args(["--records", &options.records().to_string()]);
             program.args(["--append-only", if options.append_only { "yes" } else { "no" }]);
-            program.arg("--script").arg(command::root().join("xtask/bench/limits/set.lua"));
+            program.arg("--limits").arg(command::root().join("xtask/bench/limits"));
+            if !row.peer.is_empty() {
+                program.arg("--peers").arg(peers::installed()?);
+            }
             if let Some(url) = &url {
                 program.args(["--redis", url]);
             }

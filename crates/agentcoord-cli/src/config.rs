@@ -4,9 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use agentcoord::core::history::PruneHistory;
+use agentcoord::core::record::NEVER;
 use agentcoord::{Approvers, BackendChoice, Config, Workspace};
 
 use crate::cli::{Colour, Global};
+use crate::duration;
 use crate::error::CliError;
 use crate::output::Format;
 use crate::suggest;
@@ -20,10 +23,16 @@ const KEYS: &[&str] = &[
     "namespace",
     "output",
     "redis_url",
+    RETAINED,
+    RETENTION,
     "revoked_approvers",
     "signing_key",
     "state_dir",
 ];
+/// How many final records of a noun are kept.
+const RETAINED: &str = "retained";
+/// How long final records are kept.
+const RETENTION: &str = "retention";
 /// The project's file.
 const FILE: &str = ".agentcoord/config.toml";
 
@@ -103,6 +112,8 @@ pub(crate) struct Settings {
     pub(crate) verbose: u8,
     /// The token of the lock under which this command writes, when a flag names it.
     pub(crate) fence: Option<u64>,
+    /// How much of what has come to an end is kept.
+    pub(crate) retention: PruneHistory,
     /// Every value with its origin, by key.
     pub(crate) all: Vec<Setting>,
 }
@@ -137,6 +148,8 @@ impl Settings {
             pick("namespace", "--namespace", &global.namespace, &["AGENTCOORD_NAMESPACE"]),
             pick("output", "--output", &output, &["AGENTCOORD_OUTPUT"]),
             pick("redis_url", "--redis-url", &global.redis_url, &["AGENTCOORD_REDIS_URL", "REDIS_URL"]),
+            pick(RETAINED, "", &None, &["AGENTCOORD_RETAINED"]),
+            pick(RETENTION, "", &None, &["AGENTCOORD_RETENTION"]),
             pick("revoked_approvers", "", &None, &["AGENTCOORD_REVOKED_APPROVERS"]),
             pick("signing_key", "", &None, &["AGENTCOORD_SIGNING_KEY"]),
             pick("state_dir", "--state-dir", &global.state_dir, &["AGENTCOORD_STATE_DIR"]),
@@ -144,6 +157,7 @@ impl Settings {
         let backend = choose(&all, "backend", &["auto", "redis", "files"])?;
         let format = choose(&all, "output", &["table", "json", "jsonl", "id"])?;
         let colour = choose(&all, "color", &["auto", "always", "never"])?;
+        let retention = retention(&all)?;
         let state_dir = setting(&all, "state_dir").path(&cwd);
         let home = state_home();
         let workspace = match (&state_dir, Workspace::discover(&cwd, home.as_deref())) {
@@ -173,6 +187,7 @@ impl Settings {
             no_input: global.no_input,
             verbose: global.verbose,
             fence: global.fence,
+            retention,
             all,
         })
     }
@@ -190,6 +205,7 @@ impl Settings {
             no_input: global.no_input,
             verbose: global.verbose,
             fence: None,
+            retention: PruneHistory::default(),
             all: Vec::new(),
         }
     }
@@ -210,6 +226,7 @@ impl Settings {
         config.namespace = self.value("namespace").map(ToOwned::to_owned);
         config.redis_url = self.value("redis_url").map(ToOwned::to_owned);
         config.backend = self.backend;
+        config.retention = self.retention;
         config.approvers = self
             .path("approvers")
             .map(|allowed_signers| Approvers { allowed_signers, revoked_keys: self.path("revoked_approvers") });
@@ -268,6 +285,32 @@ fn choose(all: &[Setting], key: &str, words: &[&str]) -> Result<Option<String>, 
     Err(CliError::invalid(format!("{key} is `{shown}`, which is none of {allowed} (it comes from {origin})")))
 }
 
+/// What is kept of what has come to an end.
+fn retention(all: &[Setting]) -> Result<PruneHistory, CliError> {
+    let PruneHistory { older_than, keep } = PruneHistory::default();
+    let age = "a duration of at most ten years, such as 7d, 12h or a number of seconds";
+    Ok(PruneHistory {
+        older_than: read(all, RETENTION, age, |text| duration::parse(text).ok().map(duration::millis))?
+            .unwrap_or(older_than),
+        keep: read(all, RETAINED, "a whole number below 2^53", |text| text.parse().ok().filter(|n| *n <= NEVER))?
+            .unwrap_or(keep),
+    })
+}
+
+/// A value that is read from its text.
+fn read<T>(all: &[Setting], key: &str, allowed: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, CliError> {
+    let Setting { value, origin, .. } = setting(all, key);
+    let Some(value) = value else { return Ok(None) };
+    if let Some(read) = read(value) {
+        return Ok(Some(read));
+    }
+    let error = CliError::invalid(format!(
+        "{key} is `{}`; allowed is {allowed} (it comes from {origin})",
+        value.escape_debug()
+    ));
+    Err(error.details(serde_json::json!({"field": key, "given": value, "allowed": allowed})))
+}
+
 /// The project's file.
 #[derive(Debug)]
 struct Project {
@@ -302,14 +345,27 @@ impl Project {
                 };
                 return Err(bad(format!("unknown key `{}`; {hint}", key.escape_debug())));
             }
-            if !value.is_str() {
-                return Err(bad(format!("`{key}` must be a string")));
+            let (fits, kind) = match key.as_str() {
+                RETAINED => (value.is_integer() || value.is_str(), "whole number"),
+                _ => (value.is_str(), "string"),
+            };
+            if !fits {
+                let given = match value {
+                    toml::Value::Integer(number) => number.to_string(),
+                    toml::Value::Float(number) => number.to_string(),
+                    toml::Value::Boolean(word) => word.to_string(),
+                    other => format!("a value of type {}", other.type_str()),
+                };
+                return Err(bad(format!("`{key}` is {given}; it must be a {kind}")));
             }
         }
         Ok(Self { file, values })
     }
 
     fn value(&self, key: &str) -> Option<String> {
-        self.values.get(key).and_then(toml::Value::as_str).map(ToOwned::to_owned)
+        match self.values.get(key)? {
+            toml::Value::String(text) => Some(text.clone()),
+            other => other.as_integer().map(|number| number.to_string()),
+        }
     }
 }

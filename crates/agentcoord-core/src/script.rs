@@ -47,6 +47,10 @@ pub const RAISE: &str = include_str!("../lua/namespace/raise.lua");
 pub const CLOSE: &str = include_str!("../lua/namespace/close.lua");
 /// The script that lets steps run on the state that was carried in.
 pub const OPEN: &str = include_str!("../lua/namespace/open.lua");
+/// The script that closes a namespace that is to be deleted.
+pub const RETIRE: &str = include_str!("../lua/namespace/retire.lua");
+/// The script that deletes the meta record of a closed namespace.
+pub const REMOVE: &str = include_str!("../lua/namespace/remove.lua");
 /// The script that says which commands this user lacks.
 pub const PROBE: &str = include_str!("../lua/namespace/probe.lua");
 
@@ -338,7 +342,7 @@ mod tests {
                 assert!(!text.contains(forbidden), "{forbidden} in {}", text.lines().next().unwrap_or_default());
             }
         }
-        for text in [PRELUDE, STATE, FRAME, FOUND, RAISE, CLOSE, OPEN, PROBE] {
+        for text in [PRELUDE, STATE, FRAME, FOUND, RAISE, CLOSE, OPEN, RETIRE, REMOVE, PROBE] {
             for forbidden in ["KEYS[", "'KEYS'", "'SCAN'", "cjson", "tostring"] {
                 assert!(!text.contains(forbidden), "{forbidden}");
             }

@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use agentcoord_core::ids::Id;
 use agentcoord_core::table::Table;
 use agentcoord_core::{Error, Result};
 
 /// Longest name of a namespace.
 const NAMESPACE_BYTES: usize = 64;
+
+/// How the names of directories begin that are being deleted.
+const DOOMED: &str = ".purged-";
 
 /// The name of the state directory's own namespace.
 pub(crate) fn own_namespace(state_dir: &Path) -> PathBuf {
@@ -40,6 +44,16 @@ pub(crate) fn namespace(state_dir: &Path, name: &str) -> Result<PathBuf> {
         ));
     }
     Ok(namespaces(state_dir).join(name))
+}
+
+/// Where the directory of a namespace goes that is deleted. No namespace has such a name.
+pub(crate) fn doomed(namespace: &Path, id: &Id) -> PathBuf {
+    namespace.with_file_name(format!("{DOOMED}{id}"))
+}
+
+/// Whether a path is one of [`doomed`].
+pub(crate) fn is_doomed(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DOOMED))
 }
 
 /// The files of one namespace.

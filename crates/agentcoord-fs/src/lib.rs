@@ -26,6 +26,7 @@ pub mod mode;
 mod mode_watch;
 pub mod namespace;
 pub mod process;
+mod purge;
 mod reads;
 pub mod replica;
 mod rows;

@@ -1,6 +1,8 @@
 //! The decision which engine serves a workspace: the first one, what follows when Redis has changed since, and the
 //! switch that a person asks for. All under the mode lock, row before word.
 
+mod purge;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,9 +21,11 @@ use crate::audit::Entry;
 use crate::config::BackendChoice;
 use crate::failover::mirror::{Mirror, MirrorFeed, PAGE};
 use crate::failover::replicate;
-use crate::failover::take_over::mode_is_gone;
+use crate::failover::take_over::{mode_is_gone, reason_of};
 use crate::host::{Host, Opened, Serving, Style};
 use crate::news::News;
+
+pub use purge::{Extent, Purge, Purged};
 
 /// 2025-01-01T00:00:00Z in seconds since 1970.
 const EPOCH_ZERO: u64 = 1_735_689_600;
@@ -57,7 +61,7 @@ impl Host {
                     if choice == BackendChoice::Auto =>
                 {
                     let row = ModeRow::serving(first_epoch(None), ModeEngine::Files);
-                    ModeRow { reason: Some(error.to_string()), ..row }
+                    ModeRow { reason: Some(reason_of(&error)), ..row }
                 }
                 // Something else listens where nobody told us to look.
                 Sighting::Unusable(_) if choice == BackendChoice::Auto && self.config().redis_url.is_none() => {

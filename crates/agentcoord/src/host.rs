@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::config::{BackendChoice, Config};
 use crate::failover::suspicion::Suspicion;
+use crate::failover::take_over::complainant;
 use crate::news::News;
 
 /// How long this process lives.
@@ -84,6 +85,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     serial: AtomicU64,
     suspicion: Suspicion,
+    /// As whom this process complains about Redis.
+    complainant: String,
     journal: Mutex<Option<Journal>>,
     switches: Switches,
 }
@@ -112,6 +115,7 @@ impl Host {
             clock,
             serial: AtomicU64::new(0),
             suspicion: Suspicion::default(),
+            complainant: complainant(),
             journal: Mutex::default(),
             switches: Switches::default(),
         };
@@ -120,6 +124,10 @@ impl Host {
 
     pub(crate) fn suspicion(&self) -> &Suspicion {
         &self.inner.suspicion
+    }
+
+    pub(crate) fn complainant(&self) -> &str {
+        &self.inner.complainant
     }
 
     /// This process' journal; opened by the first who needs it.

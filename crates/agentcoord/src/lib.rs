@@ -54,7 +54,7 @@ pub use board::{Mailbox, ReplyBuilder, ThreadBuilder, ThreadFeed};
 pub use client::{CoordinationClient, SessionBuilder};
 pub use config::{BackendChoice, Config, DEFAULT_REDIS_URL, Durability};
 pub use connection::Connection;
-pub use decide::Switched;
+pub use decide::{Extent, Purge, Purged, Switched};
 pub use events::{EventStream, Live};
 pub use failover::condition::{Condition, RedisNow};
 pub use host::{Opened, Serving, Style, machine_name};

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::options::Options;
+use super::peers;
 use super::rows::{How, Row};
 use crate::{command, report, setup};
 
@@ -192,6 +193,12 @@ impl Machine {
             let short: Vec<&str> = redis.split_whitespace().take(3).collect();
             let kept = if options.append_only { "append-only on, everysec" } else { "append-only off" };
             words.push(format!("{} ({kept})", short.join(" ")));
+        }
+        // Without node their rows say why they are missing.
+        if options.peers
+            && let Ok(peers) = peers::words()
+        {
+            words.push(peers);
         }
         words.push(format!("{} rounds after a warm-up", options.rounds()));
         words.push(format!("{} records where there are many", options.records()));

@@ -19,14 +19,22 @@ pub(super) struct Options {
     pub(super) json: bool,
     /// Whether to write the page under docs/ too.
     pub(super) write_docs: bool,
+    /// Whether to install other queues, and to measure beside them.
+    pub(super) peers: bool,
     /// Whether Redis keeps an append-only file, as its users run it.
     pub(super) append_only: bool,
 }
 
 impl Options {
     pub(super) fn read(arguments: &[&str]) -> Result<Self> {
-        let mut options =
-            Self { parts: Vec::new(), length: Length::Usual, json: false, write_docs: false, append_only: true };
+        let mut options = Self {
+            parts: Vec::new(),
+            length: Length::Usual,
+            json: false,
+            write_docs: false,
+            peers: false,
+            append_only: true,
+        };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             match *word {
@@ -35,6 +43,7 @@ impl Options {
                 "--full" => options.length = Length::Full,
                 "--json" => options.json = true,
                 "--write-docs" => options.write_docs = true,
+                "--peers" => options.peers = true,
                 "--no-append-only" => options.append_only = false,
                 other => bail!("bench knows no {other}"),
             }
@@ -82,8 +91,9 @@ mod tests {
 
     #[test]
     fn options_are_read_and_unknown_ones_refused() {
-        let options = Options::read(&["--rows", "locks", "--quick", "--json"]).expect("known options");
-        assert!(options.wants("locks") && !options.wants("tasks") && options.json);
+        let options = Options::read(&["--rows", "locks", "--quick", "--json", "--peers"]).expect("known options");
+        assert!(options.wants("locks") && !options.wants("tasks") && options.json && options.peers);
+        assert!(!Options::read(&[]).expect("none").peers, "nothing is downloaded unasked");
         assert!(options.operations(1_000) < Options::read(&[]).expect("none").operations(1_000));
         for wrong in [&["--rows"][..], &["locks"], &["--write-docs", "--rows", "locks"]] {
             assert!(Options::read(wrong).is_err(), "{wrong:?}");

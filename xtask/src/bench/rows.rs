@@ -9,7 +9,7 @@ mod tasks;
 
 use super::conditions::Pin;
 
-/// What a ratio of ours over the limit should be.
+/// What a ratio of ours over the limit, or over the peer, should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Goal {
     /// A cost: the smaller the better.
@@ -47,6 +47,8 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) ours: &'static str,
     pub(super) limit: &'static str,
+    /// Whose queue it is measured beside instead of a limit; none: empty.
+    pub(super) peer: &'static str,
     pub(super) pin: Pin,
     pub(super) redis: bool,
     pub(super) how: How,

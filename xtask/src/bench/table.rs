@@ -19,25 +19,26 @@ pub(super) struct Measured {
     unit: String,
     ours: f64,
     limit: Option<f64>,
+    peer: Option<f64>,
     /// What the limit is, when it is not the row's.
     against: Option<String>,
 }
 
 impl Measured {
     pub(super) fn new(measure: &str, unit: &str, ours: f64, limit: Option<f64>) -> Self {
-        Self { measure: measure.to_owned(), unit: unit.to_owned(), ours, limit, against: None }
+        Self { measure: measure.to_owned(), unit: unit.to_owned(), ours, limit, peer: None, against: None }
     }
 
     /// From a line of a measured program; none when it is something else.
     pub(super) fn of(line: &Value) -> Option<Self> {
         let text = |name: &str| line[name].as_str();
         let measured = Self::new(text("measure")?, text("unit")?, line["ours"].as_f64()?, line["limit"].as_f64());
-        Some(Self { against: text("against").map(str::to_owned), ..measured })
+        Some(Self { against: text("against").map(str::to_owned), peer: line["peer"].as_f64(), ..measured })
     }
 
-    /// Ours over the limit, or ours where there is no limit.
+    /// Ours over the limit or the peer, or ours where there is neither.
     fn ratio(&self) -> f64 {
-        self.limit.map_or(self.ours, |limit| self.ours / limit)
+        self.limit.or(self.peer).map_or(self.ours, |other| self.ours / other)
     }
 }
 
@@ -72,6 +73,7 @@ struct Summary {
     unit: String,
     ours: Spread,
     limit: Option<Spread>,
+    peer: Option<Spread>,
     against: Option<String>,
     ratio: Spread,
 }
@@ -91,6 +93,7 @@ impl Line {
                 unit: of().next()?.unit.clone(),
                 ours: Spread::of(of().map(|m| m.ours))?,
                 limit: Spread::of(of().filter_map(|m| m.limit)),
+                peer: Spread::of(of().filter_map(|m| m.peer)),
                 against: of().next()?.against.clone(),
                 ratio: Spread::of(of().map(Measured::ratio))?,
             })
@@ -113,7 +116,7 @@ impl Line {
                 none(),
                 none(),
                 beside(self.row.limit),
-                none(),
+                beside(self.row.peer),
                 none(),
                 self.row.goal.words(),
                 format!("skipped: {reason}"),
@@ -123,10 +126,11 @@ impl Line {
             let (goal, against) = (self.row.goal(&s.measure), s.against.as_deref().unwrap_or(self.row.limit));
             let limit = s.limit.map_or("-".to_owned(), |l| format!("{} {} ({against})", short(l.median), s.unit));
             let Spread { median, min, max } = s.ratio;
-            let ratio = s.limit.map(|_| format!("{median:.2} ({min:.2}, {max:.2})"));
+            let peer = s.peer.map_or("-".to_owned(), |p| format!("{} {} ({})", short(p.median), s.unit, self.row.peer));
+            let ratio = s.limit.or(s.peer).map(|_| format!("{median:.2} ({min:.2}, {max:.2})"));
             let ours = format!("{} {}", short(s.ours.median), s.unit);
             let ratio = ratio.unwrap_or_else(|| "-".to_owned());
-            [title.clone(), s.measure.clone(), ours, limit, "-".to_owned(), ratio, goal.words(), s.verdict(goal)]
+            [title.clone(), s.measure.clone(), ours, limit, peer, ratio, goal.words(), s.verdict(goal)]
         };
         self.measures.iter().map(cells).collect()
     }
@@ -139,7 +143,7 @@ impl Summary {
             Some(false) => "missed",
             None => "-",
         };
-        let disturbed = self.limit.is_some_and(|limit| limit.max > CALM * limit.min);
+        let disturbed = self.limit.or(self.peer).is_some_and(|other| other.max > CALM * other.min);
         if disturbed { format!("{verdict}, disturbed") } else { verdict.to_owned() }
     }
 }
@@ -207,8 +211,9 @@ const INTRODUCTION: &str = "\
 Written by `cargo xtask bench --write-docs`; do not edit.
 
 Each row compares two things that were measured in turn in one run on one machine: ours, and the limit, which is the same
-work as bare commands of the store below. The ratio is ours over the limit, the median over the rounds with the smallest
-and largest round. The times are told for scale and are no promise: they change with every machine and its other work.
+work as bare commands of the store below, or a peer, which is another project's queue at the same work; peers are installed
+and measured only when they are asked for (`--peers`). The ratio is ours over the other, the median over the rounds with the
+smallest and largest round. The times are told for scale and are no promise: they change with every machine and its other work.
 Where client and server sit changes a single client's latency several times, so such rows are given for both on cores of
 their own and for both on one core. A row whose limit itself changed by more than half between rounds is marked as
 disturbed. Rows that fall short of their goal stay in the table.
@@ -224,13 +229,13 @@ pub(super) fn json(machine: &Machine, lines: &[Line]) -> Value {
     let measure = |line: &Line, s: &Summary| {
         json!({
             "measure": s.measure, "unit": s.unit, "ours": spread(&s.ours), "limit": s.limit.as_ref().map(spread),
-            "against": s.against, "peer": null, "ratio": s.limit.map(|_| spread(&s.ratio)),
+            "against": s.against, "peer": s.peer.as_ref().map(spread), "ratio": s.limit.or(s.peer).map(|_| spread(&s.ratio)),
             "goal": line.row.goal(&s.measure).words(), "verdict": s.verdict(line.row.goal(&s.measure)),
         })
     };
     let line = |line: &Line| {
         json!({
-            "row": line.row.name, "part": line.row.part, "ours": line.row.title(), "limit": line.row.limit,
+            "row": line.row.name, "part": line.row.part, "ours": line.row.title(), "limit": line.row.limit, "peer": line.row.peer,
             "goal": line.row.goal.words(), "skipped": line.skipped,
             "measures": line.measures.iter().map(|s| measure(line, s)).collect::<Vec<_>>(),
         })
@@ -277,6 +282,15 @@ mod tests {
             lines[2].contains("(its own p50)") && lines[2].contains("at most 3") && lines[2].ends_with("met"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn peer_has_a_column_of_its_own_and_the_ratio_is_over_it() {
+        let row = rows::all().into_iter().find(|row| row.name == "bullmq-50").expect("a row");
+        let line = serde_json::json!({"measure": "rate", "unit": "/s", "ours": 9000, "peer": 4000});
+        let told = text(&machine(), &[Line::of(&row, &[Measured::of(&line).expect("a measure")])]);
+        assert!(told.contains("4000 /s (BullMQ's worker)") && told.contains("2.25 (2.25, 2.25)"), "{told}");
+        assert!(told.contains("at least 2") && told.contains("met"), "{told}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod conformance;
 mod mode;
 mod peer;
 mod processes;
+mod purge;
 mod stage;
 mod state_dir;
 mod wakes;

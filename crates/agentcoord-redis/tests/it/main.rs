@@ -5,6 +5,7 @@ mod admission;
 mod conformance;
 mod costs;
 mod namespace;
+mod purge;
 mod scripts;
 mod server;
 mod wakes;

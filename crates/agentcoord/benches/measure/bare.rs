@@ -9,6 +9,9 @@ use crate::arguments::Arguments;
 /// What a script of about our size carries, so that the limit moves bytes too.
 const VALUE: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// The tasks that [`Bare::hashes`] makes, in their order.
+const READY: &str = "bare:ready";
+
 /// A connection that knows one bare script.
 #[derive(Clone)]
 pub(crate) struct Bare {
@@ -17,12 +20,21 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Connects to `--redis` and loads the script file that `--script` names.
+    /// Connects to `--redis` and loads the script that sets one key.
     pub(crate) async fn connect(arguments: &Arguments) -> Outcome<Self> {
+        Self::knowing(arguments, "set.lua").await
+    }
+
+    /// The same with the script that ends a task and claims the next one.
+    pub(crate) async fn fused(arguments: &Arguments) -> Outcome<Self> {
+        Self::knowing(arguments, "fused.lua").await
+    }
+
+    async fn knowing(arguments: &Arguments, script: &str) -> Outcome<Self> {
         let client = Client::open(arguments.text("redis")?)?;
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let source = std::fs::read_to_string(arguments.path("script")?)?;
+        let source = std::fs::read_to_string(arguments.path("limits")?.join(script))?;
         let hash = redis::cmd("SCRIPT").arg("LOAD").arg(source).query_async(&mut connection).await?;
         Ok(Self { connection, hash })
     }
@@ -32,6 +44,14 @@ impl Bare {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.hash).arg(1).arg(key).arg(VALUE);
         Ok(command.query_async(&mut self.connection).await?)
+    }
+
+    /// Ends a task (none: `""`), claims the next one under a lease, and returns its key.
+    pub(crate) async fn end_and_claim(&mut self, task: &str) -> Outcome<String> {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&self.hash).arg(2).arg(READY).arg("bare:leases").arg(task).arg(VALUE).arg(u32::MAX);
+        let (next, _title): (String, String) = command.query_async(&mut self.connection).await?;
+        Ok(next)
     }
 
     /// Publishes a word.
@@ -64,7 +84,7 @@ impl Bare {
                 ("created_by", "agent:one"),
                 ("created_at", "1700000000000"),
             ];
-            pipe.hset_multiple(&key, &fields).ignore().zadd("bare:ready", &key, n).ignore();
+            pipe.hset_multiple(&key, &fields).ignore().zadd(READY, &key, n).ignore();
         }
         Ok(pipe.query_async(&mut self.connection).await?)
     }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use agentcoord::core::agent::{Heartbeat, Register, SessionKind, Tick};
-use agentcoord::core::ids::{Id, Token};
+use agentcoord::core::agent::{Heartbeat, Tick};
+use agentcoord::core::ids::Token;
 use agentcoord::core::limits;
 use agentcoord::core::lock::{Acquire, AcquireLock, LockPath, ReleaseLock};
 use agentcoord::core::op::Actor;
@@ -31,25 +31,8 @@ struct Agent<'a> {
 
 impl<'a> Agent<'a> {
     async fn one_more(client: &'a CoordinationClient) -> Outcome<Self> {
-        let (connection, session) = (client.connection(), Id::random());
-        let register = Register {
-            agent: Id::random(),
-            session: session.clone(),
-            name: format!("agent-{session}"),
-            key: String::new(),
-            role: "Measurer".to_owned(),
-            working_on: None,
-            capabilities: Vec::new(),
-            host: String::new(),
-            process: None,
-            kind: SessionKind::Shell,
-            ttl: limits::SHELL_SESSION_TTL,
-            parent: None,
-            resume: false,
-            metadata: None,
-        };
-        connection.run(&Actor::System, register).await?;
-        Ok(Self { connection, actor: Actor::Session(session) })
+        let connection = client.connection();
+        Ok(Self { connection, actor: place::register(connection).await? })
     }
 
     /// Asks for some paths, to wait as long as it takes. The answer comes at once.

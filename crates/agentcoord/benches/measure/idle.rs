@@ -22,10 +22,7 @@ const PLACES: [(&str, &str); 3] =
 
 /// Percent of a core that each process uses.
 pub(crate) async fn cost(arguments: &Arguments) -> Outcome<()> {
-    let mut away = RedisServer::start();
-    away.kill9();
-    let url = away.url();
-    let start = |(name, _): &(&str, &str)| Process::start_with(arguments, "idle-process", name, &["--away", &url]);
+    let start = |(name, _): &(&str, &str)| Process::start(arguments, "idle-process", name);
     let mut processes = PLACES.iter().map(start).collect::<Outcome<Vec<Process>>>()?;
     for process in &mut processes {
         process.answer()?;
@@ -50,10 +47,12 @@ pub(crate) async fn cost(arguments: &Arguments) -> Outcome<()> {
 /// One of them: has a session, and says how many seconds of a core it has used when it is asked.
 pub(crate) async fn process(arguments: &Arguments) -> Outcome<()> {
     let name = arguments.text("name")?;
+    let mut away = RedisServer::start();
+    away.kill9();
     let client = match name {
         "protected" => place::on(arguments, "auto", name, "idler").await?,
         "alone" => place::on(arguments, "redis", name, "idler").await?,
-        _ => place::waiting_for(arguments, arguments.text("away")?, name).await?,
+        _ => place::waiting_for(arguments, &away.url(), name).await?,
     };
     let serving = client.connection().opened().await?.serving.clone();
     if (serving.engine == EngineKind::Files, serving.protected) != (name == "degraded", name == "protected") {

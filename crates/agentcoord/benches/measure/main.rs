@@ -5,15 +5,19 @@ mod arguments;
 mod audit;
 mod bare;
 mod crowd;
+mod fused;
 mod handover;
 mod idle;
 mod locks;
 mod mirrored;
 mod outage;
+mod peers;
 mod place;
 mod process;
 mod queue;
+mod raw;
 mod sample;
+mod share;
 mod tasks;
 mod verdict;
 
@@ -48,6 +52,11 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "calls" => locks::calls(arguments).await,
         "group" => tasks::group_commit(arguments).await,
         "claim" => tasks::claim_and_complete(arguments).await,
+        "fused" => fused::over_bare(arguments).await,
+        "raw-library" => raw::library(arguments).await,
+        "raw-direct" => raw::direct(arguments).await,
+        "bullmq" => peers::bullmq(arguments).await,
+        "plainjob" => peers::plainjob(arguments).await,
         "append" => audit::sealed_append(arguments).await,
         "verify" => audit::verify(arguments).await,
         "handover-redis" => handover::on_redis(arguments).await,
@@ -65,6 +74,8 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "weight" => queue::weight(arguments).await,
         "killed-worker" => process::killed_worker(arguments).await,
         "worker" => process::claim(arguments).await,
+        "share" => share::of_tasks(arguments).await,
+        "sharer" => share::one(arguments).await,
         "killed" => process::killed(arguments).await,
         "holder" => process::hold(arguments).await,
         "fairness" => process::fairness(arguments).await,

@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use agentcoord::core::agent::{Register, SessionKind};
+use agentcoord::core::ids::Id;
+use agentcoord::core::limits;
+use agentcoord::core::op::Actor;
 use agentcoord::{Approvers, BackendChoice, Config, Connection, CoordinationClient, Durability, Style};
 
 use crate::Outcome;
 use crate::arguments::Arguments;
+use crate::tasks::Caller;
 
 /// Longer than any measurement.
 const NEVER: Duration = Duration::from_secs(24 * 3_600);
@@ -58,6 +63,36 @@ pub(crate) async fn falling_back(arguments: &Arguments, url: &str, workspace: &s
 /// A connection to one of several workspaces, as [`at`], but without a session: it brings no keeper.
 pub(crate) async fn without_session(arguments: &Arguments, workspace: &str) -> Outcome<Connection> {
     Ok(Connection::open(config_at(arguments, workspace)?, Style::LongRunning).await?)
+}
+
+/// A caller as the command line is one: without threads, with a session that need not say that it lives.
+pub(crate) async fn command(arguments: &Arguments, workspace: &str) -> Outcome<Caller> {
+    let connection = Connection::open(files(arguments, workspace)?, Style::OneShot).await?;
+    let actor = register(&connection).await?;
+    Ok(Caller::new(connection, actor))
+}
+
+/// A session that need not say that it lives.
+pub(crate) async fn register(connection: &Connection) -> Outcome<Actor> {
+    let session = Id::random();
+    let register = Register {
+        agent: Id::random(),
+        session: session.clone(),
+        name: format!("agent-{session}"),
+        key: String::new(),
+        role: "Measurer".to_owned(),
+        working_on: None,
+        capabilities: Vec::new(),
+        host: String::new(),
+        process: None,
+        kind: SessionKind::Shell,
+        ttl: limits::SHELL_SESSION_TTL,
+        parent: None,
+        resume: false,
+        metadata: None,
+    };
+    connection.run(&Actor::System, register).await?;
+    Ok(Actor::Session(session))
 }
 
 fn config_at(arguments: &Arguments, workspace: &str) -> Outcome<Config> {

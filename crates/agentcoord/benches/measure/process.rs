@@ -23,26 +23,27 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// This program, with another part and the same arguments.
     pub(crate) fn start(arguments: &Arguments, part: &str, name: &str) -> Outcome<Self> {
-        Self::start_with(arguments, part, name, &[])
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(part).args(["--name", name]).args(arguments.words());
+        Self::of(command)
     }
 
-    /// As [`Process::start`], with arguments of its own.
-    pub(crate) fn start_with(arguments: &Arguments, part: &str, name: &str, more: &[&str]) -> Outcome<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(part).args(["--name", name]).args(arguments.words()).args(more);
+    /// Another program.
+    pub(crate) fn of(mut command: Command) -> Outcome<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = child.stdin.take().ok_or("no way in")?;
         let answers = BufReader::new(child.stdout.take().ok_or("no way out")?);
         Ok(Self { child, orders, answers })
     }
 
-    /// Tells it a word.
+    /// Says one line to it.
     pub(crate) fn order(&mut self, word: &str) -> Outcome<()> {
         Ok(writeln!(self.orders, "{word}")?)
     }
 
-    /// Waits for its next word.
+    /// The next line that it says.
     pub(crate) fn answer(&mut self) -> Outcome<String> {
         let mut line = String::new();
         if self.answers.read_line(&mut line)? == 0 {

@@ -94,6 +94,11 @@ pub(crate) fn order() -> Outcome<Option<String>> {
     Ok((std::io::stdin().read_line(&mut line)? > 0).then(|| line.trim().to_owned()))
 }
 
+/// Prints one measure of one round beside that of a peer.
+pub(crate) fn say_beside(measure: &str, unit: &str, ours: f64, peer: f64) {
+    tell(&serde_json::json!({"measure": measure, "unit": unit, "ours": ours, "peer": peer}));
+}
+
 /// Prints an answer to the program that has started this one.
 pub(crate) fn answer(word: &str) {
     println!("{word}");

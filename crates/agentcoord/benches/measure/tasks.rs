@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use agentcoord::CoordinationClient;
 use agentcoord::core::ids::Id;
-use agentcoord::core::task::{Claim, ClaimTask, CompleteTask, CreateTasks, NewTask};
+use agentcoord::core::op::{Actor, Verb};
+use agentcoord::core::task::{Claim, ClaimRef, ClaimTask, CompleteTask, CreateTasks, NewTask, NextTask};
+use agentcoord::{Connection, CoordinationClient};
 use tokio::task::JoinSet;
 
 use crate::Outcome;
@@ -15,46 +16,86 @@ use crate::bare::Bare;
 use crate::{place, sample};
 
 /// Tasks in one call when they are only made to be claimed.
-const CHUNK: usize = 100;
+pub(crate) const CHUNK: usize = 100;
+/// How long a claim lasts: every claim here has a lease.
+const LEASE: u64 = 30_000;
 
-/// The agents of a measurement: one session, and the ids of the tasks it has made, by their short form.
+/// Somebody with a session, and the ids of the tasks that were made, by their short form.
 #[derive(Clone)]
-struct Queue {
-    client: Arc<CoordinationClient>,
+pub(crate) struct Caller {
+    connection: Connection,
+    actor: Actor,
     ids: Arc<Mutex<HashMap<String, Id>>>,
 }
 
-impl Queue {
-    fn new(client: CoordinationClient) -> Self {
-        Self { client: Arc::new(client), ids: Arc::default() }
+impl Caller {
+    pub(crate) fn new(connection: Connection, actor: Actor) -> Self {
+        Self { connection, actor, ids: Arc::default() }
     }
 
-    async fn create(&self, number: usize) -> Outcome<()> {
-        let tasks: Vec<NewTask> = (0..number).map(|i| NewTask::titled(format!("Add endpoint {i}"))).collect();
-        let ids: Vec<Id> = tasks.iter().map(|task| task.id.clone()).collect();
-        let created = self.client.run(CreateTasks::new(tasks)).await?;
-        let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(created.items.into_iter().map(|item| item.key).zip(ids));
+    /// Makes so many tasks.
+    pub(crate) async fn create(&self, number: usize) -> Outcome<()> {
+        self.make((0..number).map(|i| NewTask::titled(format!("Add endpoint {i}")))).await
+    }
+
+    /// Makes these tasks.
+    pub(crate) async fn make(&self, tasks: impl Iterator<Item = NewTask>) -> Outcome<()> {
+        let mut tasks = tasks.peekable();
+        while tasks.peek().is_some() {
+            let chunk: Vec<NewTask> = tasks.by_ref().take(CHUNK).collect();
+            let ids: Vec<Id> = chunk.iter().map(|task| task.id.clone()).collect();
+            let created = self.run(CreateTasks::new(chunk)).await?;
+            let mut known = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+            known.extend(created.items.into_iter().map(|item| item.key).zip(ids));
+        }
         Ok(())
     }
 
-    async fn claim_and_complete(&self) -> Outcome<()> {
-        let claim = ClaimTask { wait: Some(0), ..ClaimTask::new(Vec::new()) };
-        let Claim::Claimed(claim) = self.client.run(claim).await? else { return Err("no task to claim".into()) };
+    /// Claims a task that is there, under a lease.
+    pub(crate) async fn claim(&self) -> Outcome<ClaimRef> {
+        match self.run(ClaimTask { wait: Some(0), lease: Some(LEASE), ..ClaimTask::new(Vec::new()) }).await? {
+            Claim::Claimed(claim) => Ok(claim),
+            other => Err(format!("no task to claim: {other:?}").into()),
+        }
+    }
+
+    pub(crate) async fn complete(&self, claim: ClaimRef) -> Outcome<()> {
+        self.end(claim, None).await.map(drop)
+    }
+
+    /// Completes a task and claims the next one in the same call.
+    pub(crate) async fn complete_and_claim(&self, claim: ClaimRef) -> Outcome<ClaimRef> {
+        let next = NextTask { wait: Some(0), lease: Some(LEASE), ..NextTask::new(Vec::new()) };
+        match self.end(claim, Some(next)).await? {
+            Some(Claim::Claimed(claim)) => Ok(claim),
+            other => Err(format!("no task to claim: {other:?}").into()),
+        }
+    }
+
+    async fn end(&self, claim: ClaimRef, next: Option<NextTask>) -> Outcome<Option<Claim>> {
         let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim.key);
         let id = id.ok_or("a task that nobody has made")?;
-        self.client.run(CompleteTask::new(claim.key, id, claim.token, None)).await?;
-        Ok(())
+        let body = CompleteTask { next, ..CompleteTask::new(claim.key, id, claim.token, None) };
+        Ok(self.run(body).await?.next)
     }
 
-    async fn close(self) -> Outcome<()> {
-        let client = Arc::into_inner(self.client).ok_or("somebody still works")?;
-        Ok(client.close().await?)
+    pub(crate) async fn claim_and_complete(&self) -> Outcome<()> {
+        self.complete(self.claim().await?).await
+    }
+
+    async fn run<V: Verb>(&self, body: V) -> Outcome<V::Reply> {
+        Ok(self.connection.run(&self.actor, body).await?)
+    }
+}
+
+impl From<&CoordinationClient> for Caller {
+    fn from(client: &CoordinationClient) -> Self {
+        Self::new(client.connection().clone(), Actor::Session(client.session_id().clone()))
     }
 }
 
 /// Runs `times` operations on `clients` at once and returns how many a second there were.
-async fn at_once<W, F>(clients: usize, times: usize, work: W) -> Outcome<f64>
+pub(crate) async fn at_once<W, F>(clients: usize, times: usize, work: W) -> Outcome<f64>
 where
     W: Fn() -> F + Clone + Send + 'static,
     F: Future<Output = Outcome<()>> + Send + 'static,
@@ -78,7 +119,8 @@ where
 
 /// Create, claim and complete on files: `--clients` at once over one after the other.
 pub(crate) async fn group_commit(arguments: &Arguments) -> Outcome<()> {
-    let queue = Queue::new(place::on_files(arguments).await?);
+    let client = place::on_files(arguments).await?;
+    let queue = Caller::from(&client);
     let (clients, times) = (arguments.number("clients")?, arguments.operations()?);
     let work = || {
         let queue = queue.clone();
@@ -97,18 +139,17 @@ pub(crate) async fn group_commit(arguments: &Arguments) -> Outcome<()> {
             sample::say("rate", "/s", together, Some(alone));
         }
     }
-    queue.close().await
+    Ok(client.close().await?)
 }
 
 /// Claim and complete on Redis by `--clients` at once, over as many at once of two bare scripts.
 pub(crate) async fn claim_and_complete(arguments: &Arguments) -> Outcome<()> {
-    let queue = Queue::new(place::on_redis(arguments).await?);
+    let client = place::on_redis(arguments).await?;
+    let queue = Caller::from(&client);
     let bare = Bare::connect(arguments).await?;
     let (clients, times) = (arguments.number("clients")?, arguments.operations()?);
     for round in 0..=arguments.rounds()? {
-        for _ in 0..(times.div_ceil(clients) * clients).div_ceil(CHUNK) {
-            queue.create(CHUNK).await?;
-        }
+        queue.create(times.div_ceil(clients) * clients).await?;
         let worker = queue.clone();
         let work = move || {
             let queue = worker.clone();
@@ -128,5 +169,5 @@ pub(crate) async fn claim_and_complete(arguments: &Arguments) -> Outcome<()> {
             sample::say("rate", "/s", ours, Some(limit));
         }
     }
-    queue.close().await
+    Ok(client.close().await?)
 }

@@ -18,7 +18,7 @@ use agentcoord_redis::{Change, Meta, Sighting, Survey, Writeback};
 
 use crate::config::BackendChoice;
 use crate::decide::Switched;
-use crate::failover::take_over::{complainant, complaining_process, mode_is_gone};
+use crate::failover::take_over::{complaining_process, mode_is_gone};
 use crate::host::Host;
 
 /// Records, or events, that are read and written at once; texts are longer.
@@ -61,7 +61,7 @@ impl Watchman {
         }
         let since = *self.healthy_since.get_or_insert_with(Instant::now);
         let hold_off = host.config().return_after * 2u32.pow(self.doubled.min(DOUBLINGS));
-        let is_content = row.complainant.as_deref().is_none_or(is_content);
+        let is_content = row.complainant.as_deref().is_none_or(|who| host.is_content(who));
         let is_human = row.complainant.as_deref().is_some_and(|who| complaining_process(who).is_none());
         Ok(!is_human && since.elapsed() >= if is_content { hold_off } else { hold_off * PATIENCE })
     }
@@ -76,13 +76,6 @@ impl Watchman {
     }
 }
 
-/// Whether a process that has complained has nothing to say any more: it is this one, which has just seen Redis healthy, or
-/// it has ended.
-fn is_content(who: &str) -> bool {
-    who == complainant()
-        || complaining_process(who).is_some_and(|process| process::is_alive(&process) == Liveness::Dead)
-}
-
 impl Host {
     /// The row, when files serve and this host would rather be on Redis.
     ///
@@ -95,6 +88,13 @@ impl Host {
         Ok((serves && asked && self.config().backend == BackendChoice::Auto).then_some(row))
     }
 
+    /// Whether whoever has complained has nothing to say any more: it is the caller, which has just seen Redis healthy, or its
+    /// process has ended.
+    fn is_content(&self, who: &str) -> bool {
+        who == self.complainant()
+            || complaining_process(who).is_some_and(|process| process::is_alive(&process) == Liveness::Dead)
+    }
+
     /// Whether the state of the files may be written over what is there.
     pub(crate) fn may_return_to(&self, row: &ModeRow, survey: &Survey) -> Result<bool> {
         Ok(self.as_owner(row)?.judge(&survey.found()).may_be_written_over())
@@ -105,8 +105,7 @@ impl Host {
     /// # Errors
     /// When the mode cannot be read or written.
     pub(crate) async fn withdraw_complaint(&self) -> Result<()> {
-        let own = complainant();
-        let is_own = |row: &ModeRow| row.complainant.as_ref() == Some(&own);
+        let is_own = |row: &ModeRow| row.complainant.as_deref() == Some(self.complainant());
         let Some(row) = self.waits_for_redis()?.filter(is_own) else { return Ok(()) };
         if !matches!(self.look().await?, Sighting::There(survey) if self.may_return_to(&row, &survey)?) {
             return Ok(());

@@ -7,7 +7,7 @@ use agentcoord_redis::Sighting;
 
 use crate::config::BackendChoice;
 use crate::connection::Connection;
-use crate::failover::take_over::complaining_process;
+use crate::failover::take_over::{complaining_process, reason_of};
 use crate::host::Host;
 
 /// The engine that serves, and how far the other one is ready to.
@@ -93,8 +93,8 @@ async fn now(host: &Host, row: &ModeRow) -> Result<RedisNow> {
             Finding::Newer => RedisNow::Other("it holds later data than this state directory knows".to_owned()),
             Finding::Foreign => RedisNow::Other("it holds somebody else's namespace of this name".to_owned()),
         },
-        Sighting::Gone(error) | Sighting::Away(error) | Sighting::Refusing(error) => RedisNow::Away(error.to_string()),
-        Sighting::Unusable(error) => RedisNow::Other(error.to_string()),
+        Sighting::Gone(error) | Sighting::Away(error) | Sighting::Refusing(error) => RedisNow::Away(reason_of(&error)),
+        Sighting::Unusable(error) => RedisNow::Other(reason_of(&error)),
     })
 }
 

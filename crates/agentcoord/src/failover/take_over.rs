@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use agentcoord_core::agent::ProcessIdentity;
+use agentcoord_core::ids::Id;
 use agentcoord_core::mode::{Finding, ModeRow, Phase};
 use agentcoord_core::{Error, Result, waypoint};
 use agentcoord_fs::{ModeLock, process};
@@ -42,7 +43,7 @@ impl Host {
             }
             Verdict::Wrong(error) => return Err(error),
             Verdict::Lost(reason) => reason,
-            Verdict::Away(error) if self.suspicion().confirm(row.epoch, self.config().detection) => error.to_string(),
+            Verdict::Away(error) if self.suspicion().confirm(row.epoch, self.config().detection) => reason_of(&error),
             Verdict::Away(error) => return Err(self.away(error)),
         };
         if self.config().backend != BackendChoice::Auto {
@@ -60,7 +61,7 @@ impl Host {
             self.suspicion().drop_it(row.epoch);
             return Ok(current);
         }
-        self.take_over(&lock, &current, &complainant(), &reason)
+        self.take_over(&lock, &current, self.complainant(), &reason)
     }
 
     /// Takes over under the lock.
@@ -142,13 +143,13 @@ impl Host {
         } else {
             "this process may not use files (`--backend redis`)"
         };
-        let reason = format!("this workspace works on Redis, and Redis is away ({error}); {what}");
+        let reason = format!("this workspace works on Redis, and Redis is away ({}); {what}", reason_of(&error));
         Error::Unavailable { reason, source: Some(error.into()) }
     }
 }
 
 /// An error's own words, without its kind.
-fn reason_of(error: &Error) -> String {
+pub(crate) fn reason_of(error: &Error) -> String {
     match error {
         Error::Unavailable { reason, .. } => reason.clone(),
         other => other.to_string(),
@@ -167,10 +168,10 @@ pub(crate) fn mode_is_gone() -> Error {
     Error::unavailable("the workspace's mode is gone; was its state directory removed?")
 }
 
-/// This process, as one who complains about Redis.
+/// A new complainant of this process: how one who has its own way to Redis is named when it finds Redis gone.
 pub(crate) fn complainant() -> String {
     let ProcessIdentity { pid, started, boot_id, pid_namespace } = process::own_identity();
-    format!("process {pid} {started} {boot_id} {pid_namespace}")
+    format!("process {pid} {started} {boot_id} {pid_namespace} {}", Id::random())
 }
 
 /// The process that a complaint names; none when a person has complained.

@@ -9,6 +9,7 @@ pub(super) fn rows() -> Vec<Row> {
         name: "verdict-across",
         ours: "signed vote -> the agent's await resolves, signature checked, Redis",
         limit: "the vote alone",
+        peer: "",
         pin: Pin::Across,
         redis: true,
         how: How::Program(&["verdict", "--engine", "redis"], 400),

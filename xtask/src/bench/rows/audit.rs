@@ -9,6 +9,7 @@ pub(super) fn rows() -> Vec<Row> {
         name: "append-files",
         ours: "audit append while a keeper seals, files",
         limit: "the same without a keeper",
+        peer: "",
         pin: Pin::None,
         redis: false,
         how: How::Program(&["append", "--engine", "files"], 10_000),

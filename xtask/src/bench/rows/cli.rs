@@ -9,6 +9,7 @@ pub(super) fn rows() -> Vec<Row> {
         name: "status-redis",
         ours: "cold `agentcoord status`, Redis",
         limit: "`redis-cli ping`",
+        peer: "",
         pin: Pin::None,
         redis: true,
         how: How::Cold(Against::RedisCli),

@@ -12,6 +12,7 @@ const LOCK: Row = Row {
     name: "mirrored-across",
     ours: "lock + release, journal and replica on, Redis",
     limit: "without them",
+    peer: "",
     pin: Pin::Across,
     redis: true,
     how: How::Program(&["mirrored"], 4_000),

@@ -12,6 +12,7 @@ const LOCK: Row = Row {
     name: "lock-across",
     ours: "lock + release, uncontended, Redis",
     limit: "two bare scripts, one SET each",
+    peer: "",
     pin: Pin::Across,
     redis: true,
     how: How::Program(&["lock"], 2_000),

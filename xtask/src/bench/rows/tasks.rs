@@ -4,7 +4,7 @@ use super::{Goal, How, Row};
 use crate::bench::conditions::Pin;
 
 pub(super) fn rows() -> Vec<Row> {
-    [finished(), handed_out(), crowded(), kept()].concat()
+    [finished(), fused(), on_files(), beside_peers(), handed_out(), crowded(), kept()].concat()
 }
 
 fn finished() -> Vec<Row> {
@@ -13,6 +13,7 @@ fn finished() -> Vec<Row> {
         name: "group-process",
         ours: "create + claim + complete, files, class process, 64 at once",
         limit: "one transaction each",
+        peer: "",
         pin: Pin::None,
         redis: false,
         how: How::Program(&["group", "--class", "process", "--clients", "64"], 2_000),
@@ -48,11 +49,110 @@ fn finished() -> Vec<Row> {
     ]
 }
 
+/// The end of a task with the next claim.
+fn fused() -> Vec<Row> {
+    let one = Row {
+        part: "tasks",
+        name: "fused-1",
+        ours: "complete + claim the next, in one call, with a lease, Redis, one at a time",
+        limit: "the bare fused script",
+        how: How::Program(&["fused", "--clients", "1"], 2_000),
+        goal: Goal::None,
+        ..DEEP
+    };
+    vec![
+        one,
+        Row {
+            name: "fused-50",
+            ours: "complete + claim the next, in one call, with a lease, Redis, 50 at once",
+            how: How::Program(&["fused", "--clients", "50"], 8_000),
+            goal: Goal::AtLeast(0.3),
+            ..one
+        },
+    ]
+}
+
+fn on_files() -> Vec<Row> {
+    let library = Row {
+        part: "tasks",
+        name: "raw-library",
+        ours: "claim + complete, files, one client of the library",
+        limit: "a raw loop that writes the same rows",
+        peer: "",
+        pin: Pin::None,
+        redis: false,
+        how: How::Program(&["raw-library"], 4_000),
+        goal: Goal::AtLeast(0.3),
+        apart: &[],
+    };
+    let paced = Row {
+        name: "share-paced",
+        ours: "tasks of 8 processes that pause between them, slowest, files",
+        limit: "fastest",
+        // As many seconds, a round.
+        how: How::Program(&["share", "--engine", "files", "--processes", "8", "--pause", "10000"], 3),
+        goal: Goal::AtLeast(0.85),
+        apart: &[("longest wait", Goal::Alone(50.0))],
+        ..library
+    };
+    vec![
+        library,
+        Row {
+            name: "raw-direct",
+            ours: "claim + complete, files, the command line's path",
+            how: How::Program(&["raw-direct"], 4_000),
+            goal: Goal::AtLeast(0.6),
+            ..library
+        },
+        paced,
+        Row {
+            name: "share-saturated",
+            ours: "tasks of 8 processes that work without a pause, slowest, files",
+            how: How::Program(&["share", "--engine", "files", "--processes", "8", "--pause", "0"], 3),
+            goal: Goal::AtLeast(0.4),
+            ..paced
+        },
+    ]
+}
+
+fn beside_peers() -> Vec<Row> {
+    let bullmq = Row {
+        part: "tasks",
+        name: "bullmq-1",
+        ours: "claim + complete with priorities and leases, 100,000 waiting, Redis, one at a time",
+        limit: "",
+        peer: "BullMQ's worker",
+        how: How::Program(&["bullmq", "--clients", "1"], 2_000),
+        goal: Goal::AtLeast(2.0),
+        ..DEEP
+    };
+    vec![
+        bullmq,
+        Row {
+            name: "bullmq-50",
+            ours: "claim + complete with priorities and leases, 100,000 waiting, Redis, 50 at once",
+            how: How::Program(&["bullmq", "--clients", "50"], 8_000),
+            ..bullmq
+        },
+        Row {
+            name: "plainjob",
+            ours: "claim + complete, files, 64 at once in one process",
+            peer: "plainjob",
+            pin: Pin::None,
+            redis: false,
+            how: How::Program(&["plainjob", "--clients", "64"], 8_000),
+            goal: Goal::AtLeast(1.5),
+            ..bullmq
+        },
+    ]
+}
+
 const DEEP: Row = Row {
     part: "queues",
     name: "deep-redis",
     ours: "claim, with many ready tasks, Redis",
     limit: "with a thousand",
+    peer: "",
     pin: Pin::Across,
     redis: true,
     how: How::Program(&["deep", "--engine", "redis"], 2_000),

@@ -1,8 +1,10 @@
 //! `config show`. Opens nothing, so it also works when the engine does not.
 
+use agentcoord::core::limits;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::duration;
 use crate::error::CliError;
 use crate::output::{Grid, Page, Render, Tone};
 
@@ -57,6 +59,8 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     let defaults = |key: &str| match key {
         "backend" | "color" => Some("auto".to_owned()),
         "output" => Some("table".to_owned()),
+        "retained" => Some(limits::RETAINED.to_string()),
+        "retention" => Some(duration::short(limits::RETENTION)),
         "redis_url" => Some(agentcoord::DEFAULT_REDIS_URL.to_owned()),
         _ => None,
     };

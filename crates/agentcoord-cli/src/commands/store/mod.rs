@@ -1,6 +1,7 @@
 //! `store`: which engine serves the workspace, and the switch to the other one.
 
 mod prune;
+mod purge;
 mod show;
 mod switch;
 
@@ -24,6 +25,8 @@ super::commands! {
         Use(switch),
         /// Forget what came to an end long ago; people only
         Prune(prune),
+        /// Delete a namespace with everything in it; people only
+        Purge(purge),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use agentcoord::core::history::{PruneHistory, Pruned};
-use agentcoord::core::limits;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -18,15 +17,16 @@ use crate::principal;
 #[command(
     after_help = "Final are completed, failed, dead and cancelled tasks, resolved threads with their messages, decided \
 approvals and ended sessions; an agent goes with its last session. The audit log stays. While agents are at work this happens \
-in the background by itself."
+in the background by itself, as the settings `retention` and `retained` say (AGENTCOORD_RETENTION, AGENTCOORD_RETAINED, or \
+.agentcoord/config.toml)."
 )]
 pub(crate) struct Args {
-    /// Forget what has been final for so long [default: 7d]
+    /// Forget what has been final for so long [default: the setting `retention`, 7d]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, allow_hyphen_values = true)]
     older_than: Option<Duration>,
-    /// Of tasks, threads, approvals and sessions each, keep the newest N at most
-    #[arg(long, value_name = "N", default_value_t = limits::RETAINED)]
-    keep: u64,
+    /// Of tasks, threads, approvals and sessions each, keep the newest N at most [default: the setting `retained`, 100000]
+    #[arg(long, value_name = "N")]
+    keep: Option<u64>,
 }
 
 /// What was forgotten.
@@ -62,8 +62,9 @@ impl Render for View {
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     fence::people_only("store prune")?;
     let actor = principal::person(None)?;
-    let older_than = args.older_than.map_or(limits::RETENTION, duration::millis);
-    let body = PruneHistory { older_than, keep: args.keep };
+    let set = context.settings().retention;
+    let older_than = args.older_than.map_or(set.older_than, duration::millis);
+    let body = PruneHistory { older_than, keep: args.keep.unwrap_or(set.keep) };
     let connection = context.connection().await?;
     let mut pruned = Pruned::default();
     loop {

@@ -25,6 +25,12 @@ pub(super) fn quick(session: SessionBuilder) -> SessionBuilder {
     session.detection(DETECTION).return_after(RETURN_AFTER)
 }
 
+/// The same for a connection without a session.
+pub(super) fn quick_config(config: &mut Config) {
+    config.detection = DETECTION;
+    config.return_after = RETURN_AFTER;
+}
+
 /// What can happen to Redis.
 const FAULTS: [&str; 8] = ["killed", "stopped", "flushed", "emptied", "set back", "replica", "full", "hiccup"];
 
@@ -56,8 +62,7 @@ impl Chaos {
     pub(super) fn new(server: RedisServer, place: &Place, seed: u64, cycles: u64) -> Self {
         let mut config = Config::new(place.dir.path(), place.dir.path().join("state"));
         config.redis_url.clone_from(&place.redis_url);
-        config.detection = DETECTION;
-        config.return_after = RETURN_AFTER;
+        quick_config(&mut config);
         Self { server, config, random: Random::new(seed ^ 0x000c_4a05), cycles }
     }
 

@@ -14,11 +14,14 @@ use agentcoord::{Config, Connection, CoordinationClient, Error, Store, Style};
 use agentcoord_testkit::history::tasks::{Call, Outcome, Report, check};
 use agentcoord_testkit::history::{self, Recorder};
 use agentcoord_testkit::random::Random;
+use agentcoord_testkit::redis_server::RedisServer;
 
+use super::chaos::{self, Chaos, Running};
 use super::{Crowd, PROCESSES, SEED, Worker, histories, row, setting};
 use crate::place::Place;
 
 const TASKS: &str = "AGENTCOORD_SOAK_TASKS";
+const CYCLES: &str = "AGENTCOORD_SOAK_CYCLES";
 
 /// Tasks are about one of these.
 const TAGS: [&str; 4] = ["backend", "frontend", "docs", "tests"];
@@ -39,6 +42,29 @@ fn every_task_is_done_once_whoever_is_killed_on_redis() {
     race("races::tasks::every_task_is_done_once_whoever_is_killed_on_redis", Place::redis);
 }
 
+#[test]
+fn every_task_is_done_once_whatever_becomes_of_redis() {
+    if let Some(worker) = Worker::of_environment() {
+        return worker.work(work);
+    }
+    let (cycles, seed) = (setting(CYCLES, 6), setting(SEED, 1));
+    let processes = u32::try_from(setting(PROCESSES, 4)).unwrap();
+    let server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let chaos = Chaos::new(server, &place, seed, cycles);
+    let test = "races::tasks::every_task_is_done_once_whatever_becomes_of_redis";
+    let mut crowd = Crowd::new(test, &place, seed, Duration::from_secs(100_000));
+    crowd.next.falls_back = true;
+    let mut supervisor = Supervisor { place: &place, number: CHUNK, seed, done: done(&crowd.next), outages: None };
+    supervisor.outages = Some(chaos.begin());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (killed, finals) = runtime.block_on(supervisor.watch(crowd, processes));
+    let judged = check(&history::read(&histories(place.dir.path())));
+    let report: Report = judged.unwrap_or_else(|what| panic!("seed {seed} with {processes} processes: {what}"));
+    assert_eq!(report.tasks as u64, finals.values().sum::<u64>(), "every task has a history");
+    supervisor.outages.unwrap().end().print(seed, processes, killed, report.tasks, report.claimed, true);
+}
+
 fn race(test: &'static str, place: fn() -> Place) {
     if let Some(worker) = Worker::of_environment() {
         return worker.work(work);
@@ -47,7 +73,7 @@ fn race(test: &'static str, place: fn() -> Place) {
     let processes = u32::try_from(setting(PROCESSES, 8)).unwrap();
     let place = place();
     let crowd = Crowd::new(test, &place, seed, Duration::from_secs(100_000));
-    let supervisor = Supervisor { place: &place, number, seed, done: done(&crowd.next) };
+    let supervisor = Supervisor { place: &place, number, seed, done: done(&crowd.next), outages: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let begun = history::now();
     let (killed, finals) = runtime.block_on(supervisor.watch(crowd, processes));
@@ -84,6 +110,8 @@ struct Supervisor<'a> {
     number: usize,
     seed: u64,
     done: PathBuf,
+    /// As long as these go on, there are more tasks.
+    outages: Option<Running>,
 }
 
 impl Supervisor<'_> {
@@ -95,6 +123,9 @@ impl Supervisor<'_> {
         let mut config = Config::new(self.place.dir.path(), self.place.dir.path().join("state"));
         config.redis_url.clone_from(&self.place.redis_url);
         config.backend = self.place.backend;
+        if self.outages.is_some() {
+            chaos::quick_config(&mut config);
+        }
         let connection = Connection::open(config, Style::OneShot).await.unwrap();
         let store = connection.store().await.unwrap();
         for slot in 0..processes {
@@ -102,19 +133,22 @@ impl Supervisor<'_> {
         }
         let mut random = Random::new(self.seed);
         let mut log = Log::default();
-        let mut made = 0;
+        let (mut made, mut number) = (0, self.number);
         let mut next_kill = history::now();
         let mut moved = history::now();
-        while log.ends.len() < self.number {
-            if made < self.number {
-                made += self.create(&connection, &mut random, self.number - made).await;
+        while log.ends.len() < number {
+            if made < number {
+                made += self.create(&connection, &mut random, number - made).await;
             }
             if log.follow(&store).await {
                 moved = history::now();
-            } else if made == self.number {
+            } else if made == number {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            assert!(since(moved) < STANDSTILL, "seed {}: {} tasks are left", self.seed, self.number - log.ends.len());
+            assert!(since(moved) < STANDSTILL, "seed {}: {} tasks are left", self.seed, number - log.ends.len());
+            if log.ends.len() + CHUNK / 2 > number && self.outages.as_ref().is_some_and(|outages| !outages.is_over()) {
+                number += CHUNK;
+            }
             if history::now() > next_kill {
                 crowd.replace_one(&mut random, |process| {
                     judge.invoke(Call::End(process));

@@ -1,0 +1,47 @@
+//! Redis goes and comes back while agents work.
+
+mod guards;
+mod outages;
+mod partial;
+
+use std::time::{Duration, Instant};
+
+use agentcoord::core::engine::EngineKind;
+use agentcoord::core::task::{TaskFilter, TaskQueue};
+use agentcoord::{CoordinationClient, SessionBuilder};
+
+/// Redis that was healthy for so long gets everything back.
+const RETURN_AFTER: Duration = Duration::from_millis(300);
+
+/// Short times, so that tests need not wait.
+fn quick(builder: SessionBuilder) -> SessionBuilder {
+    builder.detection(Duration::from_millis(400)).return_after(RETURN_AFTER)
+}
+
+/// The engine that answers a heartbeat.
+async fn engine(client: &CoordinationClient) -> EngineKind {
+    client.run(agentcoord::core::agent::Heartbeat { progress: false }).await.unwrap();
+    client.connection().opened().await.unwrap().serving.engine
+}
+
+/// Waits until an engine serves.
+async fn served_by(client: &CoordinationClient, wanted: EngineKind) {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    while engine(client).await != wanted {
+        assert!(
+            Instant::now() < give_up,
+            "{wanted:?} did not come to serve: {:?}",
+            client.connection().condition().await
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The titles of all tasks, sorted.
+async fn titles(client: &CoordinationClient) -> Vec<String> {
+    let page =
+        TaskQueue::list(&client.store().await.unwrap(), &TaskFilter { limit: 100, ..TaskFilter::default() }).await;
+    let mut titles: Vec<String> = page.unwrap().items.into_iter().map(|task| task.title).collect();
+    titles.sort();
+    titles
+}

@@ -1,0 +1,99 @@
+//! Some processes reach Redis and others do not: all end on one engine, and it does not flap.
+
+use std::time::Duration;
+
+use agentcoord::core::engine::EngineKind;
+use agentcoord::core::task::NewTask;
+use agentcoord::{CoordinationClient, Error};
+use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
+use agentcoord_testkit::redis_server::RedisServer;
+
+use super::{RETURN_AFTER, engine, quick, served_by, titles};
+use crate::place::Place;
+
+/// One who reaches Redis through a proxy, and one who reaches it directly.
+async fn stage() -> (RedisServer, FaultProxy, Place, CoordinationClient, CoordinationClient) {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.port());
+    let place = Place::on(&server.url());
+    // The first one is the keeper, and so the one that would go back.
+    let direct = quick(place.session("direct")).await.unwrap();
+    let far = quick(place.session("far")).redis_url(proxy.url()).await.unwrap();
+    (server, proxy, place, direct, far)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_reach_redis_takes_all_others_along() {
+    let (_server, proxy, _place, direct, far) = stage().await;
+    let lock = direct.lock_file("a").await.unwrap();
+    proxy.refuse();
+    let refused = far.lock_file("a").timeout(Duration::ZERO).await;
+    assert!(matches!(refused, Err(Error::Held { .. })), "{refused:?}");
+    assert_eq!(engine(&direct).await, EngineKind::Files);
+    // Redis is healthy for all others, but whoever has complained does not agree yet.
+    tokio::time::sleep(2 * RETURN_AFTER).await;
+    let condition = direct.connection().condition().await.unwrap().unwrap();
+    assert_eq!((condition.engine, condition.degraded), ("files", true));
+    assert_eq!(condition.complainant, Some(format!("process {}", std::process::id())));
+    lock.release().await.unwrap();
+    far.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_lost_are_asked_for_again_and_counted_once() {
+    let (_server, proxy, _place, direct, far) = stage().await;
+    for number in 0..5 {
+        proxy.cut_replies(Requests::containing("task_create").times(1));
+        far.create_task(NewTask::titled(format!("{number}"))).await.unwrap();
+    }
+    assert!(proxy.cuts() >= 5, "answers were lost");
+    assert_eq!(titles(&direct).await, ["0", "1", "2", "3", "4"]);
+    assert_eq!(engine(&far).await, EngineKind::Redis, "a lost answer is no outage");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_break_before_a_request_are_no_outage() {
+    let (_server, proxy, _place, direct, far) = stage().await;
+    for number in 0..5 {
+        proxy.cut_requests(Requests::containing("task_create").times(1));
+        far.create_task(NewTask::titled(format!("{number}"))).await.unwrap();
+        proxy.reset();
+    }
+    proxy.slice_bytes(500);
+    far.create_task(NewTask::titled("5")).await.unwrap();
+    assert_eq!(titles(&direct).await, ["0", "1", "2", "3", "4", "5"]);
+    let condition = far.connection().condition().await.unwrap().unwrap();
+    assert_eq!(condition.engine, "redis", "{condition:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_lost_with_redis_is_found_on_files() {
+    let (mut server, proxy, _place, direct, far) = stage().await;
+    // It is executed, its answer is lost, and then Redis is: the journals know its number by what the other one saw.
+    proxy.cut_replies(Requests::containing("task_create").times(1));
+    let asked = tokio::spawn(async move {
+        let created = far.create_task(NewTask::titled("once")).await;
+        (far, created)
+    });
+    assert!(proxy.wait_cuts(1, Duration::from_secs(5)));
+    while titles(&direct).await.is_empty() {}
+    server.kill9();
+    let (far, created) = asked.await.unwrap();
+    created.unwrap();
+    served_by(&far, EngineKind::Files).await;
+    assert_eq!(titles(&far).await, ["once"]);
+    server.restart_empty();
+    served_by(&direct, EngineKind::Redis).await;
+    assert_eq!(titles(&direct).await, ["once"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_black_hole_is_an_outage_after_the_detection_window() {
+    let (_server, proxy, _place, direct, far) = stage().await;
+    proxy.half_open();
+    far.create_task(NewTask::titled("x")).await.unwrap();
+    assert_eq!(engine(&direct).await, EngineKind::Files);
+    proxy.heal();
+    served_by(&direct, EngineKind::Redis).await;
+    assert_eq!(titles(&direct).await, ["x"]);
+}
