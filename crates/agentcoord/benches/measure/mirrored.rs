@@ -190,8 +190,10 @@ async fn offered(client: &Arc<CoordinationClient>, rate: f64, operations: usize,
         for _ in 0..operations {
             next += every;
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
-            // It fails when the work has failed, which says so itself.
-            drop(due.send(next));
+            if due.send(next).is_err() {
+                // The work has failed, which says so itself.
+                return;
+            }
         }
     });
     while let Some(done) = working.join_next().await {
