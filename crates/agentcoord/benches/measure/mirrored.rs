@@ -148,8 +148,11 @@ pub(crate) async fn half_loaded(arguments: &Arguments) -> Outcome<()> {
     let operations = arguments.operations()?;
     as_many(&pair.ours, operations).await?;
     drained(&pair.ours).await?;
-    as_many(&pair.limit, operations).await?;
-    let rate = as_many(&pair.limit, operations).await? / 2.0;
+    // The best of some: what disturbs a measurement makes it slower.
+    let mut rate = 0.0_f64;
+    for _ in 0..LONG_SLICES {
+        rate = rate.max(as_many(&pair.limit, operations.div_ceil(LONG_SLICES)).await? / 2.0);
+    }
     for round in 0..=arguments.rounds()? {
         let (mut of_ours, mut of_limit) = (Sample::default(), Sample::default());
         for _ in 0..LONG_SLICES {
