@@ -72,6 +72,7 @@ fn measure(row: &Row, workshop: &Workshop, options: &Options) -> Result<Vec<Meas
             program.args(["--rounds", &options.rounds().to_string()]);
             program.args(["--operations", &options.operations(operations).to_string()]);
             program.args(["--records", &options.records().to_string()]);
+            program.args(["--append-only", if options.append_only { "yes" } else { "no" }]);
             program.arg("--limits").arg(command::root().join("xtask/bench/limits"));
             if !row.peer.is_empty() {
                 program.arg("--peers").arg(peers::installed()?);

@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod cli;
+mod failover;
 mod locks;
 mod tasks;
 
@@ -79,7 +80,7 @@ pub(super) fn parts() -> Vec<&'static str> {
 
 /// All rows, in the order of the table.
 pub(super) fn all() -> Vec<Row> {
-    [locks::rows(), tasks::rows(), approvals::rows(), audit::rows(), cli::rows()].concat()
+    [locks::rows(), tasks::rows(), approvals::rows(), audit::rows(), failover::rows(), cli::rows()].concat()
 }
 
 #[cfg(test)]

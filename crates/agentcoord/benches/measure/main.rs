@@ -7,7 +7,10 @@ mod bare;
 mod crowd;
 mod fused;
 mod handover;
+mod idle;
 mod locks;
+mod mirrored;
+mod outage;
 mod peers;
 mod place;
 mod process;
@@ -77,6 +80,15 @@ async fn measure(arguments: &Arguments) -> Outcome<()> {
         "holder" => process::hold(arguments).await,
         "fairness" => process::fairness(arguments).await,
         "turns" => process::take_turns(arguments).await,
+        "mirrored" => mirrored::one_client(arguments).await,
+        "mirrored-half" => mirrored::half_loaded(arguments).await,
+        "mirrored-saturated" => mirrored::saturated(arguments).await,
+        "mirrored-processes" => mirrored::processes(arguments).await,
+        "mirrored-process" => mirrored::process(arguments).await,
+        "outage" => outage::seen_by_a_client(arguments).await,
+        "there-and-back" => outage::there_and_back(arguments).await,
+        "idle" => idle::cost(arguments).await,
+        "idle-process" => idle::process(arguments).await,
         "verdict" => verdict::waited_for(arguments).await,
         other => Err(format!("no part {other}; run it by `cargo xtask bench`").into()),
     }

@@ -1,6 +1,7 @@
 //! Workspaces that exist for a measurement only.
 
 use std::path::Path;
+use std::time::Duration;
 
 use agentcoord::core::agent::{Register, SessionKind};
 use agentcoord::core::ids::Id;
@@ -11,6 +12,9 @@ use agentcoord::{Approvers, BackendChoice, Config, Connection, CoordinationClien
 use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::tasks::Caller;
+
+/// Longer than any measurement.
+const NEVER: Duration = Duration::from_secs(24 * 3_600);
 
 /// A session in a workspace of its own below `--dir`, on the Redis that `--redis` names.
 pub(crate) async fn on_redis(arguments: &Arguments) -> Outcome<CoordinationClient> {
@@ -34,6 +38,26 @@ pub(crate) async fn trusting(
     approvers: Option<Approvers>,
 ) -> Outcome<CoordinationClient> {
     session(Config { approvers, ..config_at(arguments, "only")? }, agent).await
+}
+
+/// As [`at`], on an engine that is named.
+pub(crate) async fn on(
+    arguments: &Arguments,
+    engine: &str,
+    workspace: &str,
+    agent: &str,
+) -> Outcome<CoordinationClient> {
+    session(config_on(arguments, engine, workspace)?, agent).await
+}
+
+/// A session in a workspace that works on a Redis of the measurement's own while it is there, else on files.
+pub(crate) async fn waiting_for(arguments: &Arguments, url: &str, workspace: &str) -> Outcome<CoordinationClient> {
+    session(fallback(arguments, url, workspace)?, "measurer").await
+}
+
+/// As [`waiting_for`], but by itself it never goes back.
+pub(crate) async fn falling_back(arguments: &Arguments, url: &str, workspace: &str) -> Outcome<CoordinationClient> {
+    session(Config { return_after: NEVER, ..fallback(arguments, url, workspace)? }, "measurer").await
 }
 
 /// A connection to one of several workspaces, as [`at`], but without a session: it brings no keeper.
@@ -72,8 +96,13 @@ pub(crate) async fn register(connection: &Connection) -> Outcome<Actor> {
 }
 
 fn config_at(arguments: &Arguments, workspace: &str) -> Outcome<Config> {
-    match arguments.text("engine")? {
+    config_on(arguments, arguments.text("engine")?, workspace)
+}
+
+fn config_on(arguments: &Arguments, engine: &str, workspace: &str) -> Outcome<Config> {
+    match engine {
         "redis" => redis(arguments, workspace),
+        "auto" => Ok(Config { backend: BackendChoice::Auto, ..redis(arguments, workspace)? }),
         "files" => files(arguments, workspace),
         other => Err(format!("no engine {other}").into()),
     }
@@ -101,6 +130,12 @@ fn config(dir: &Path) -> Outcome<Config> {
     let root = dir.join("worktree");
     std::fs::create_dir_all(&root)?;
     Ok(Config::new(root.canonicalize()?, dir.join("state")))
+}
+
+fn fallback(arguments: &Arguments, url: &str, workspace: &str) -> Outcome<Config> {
+    let mut config = config(&arguments.path("dir")?.join(workspace))?;
+    config.redis_url = Some(url.to_owned());
+    Ok(config)
 }
 
 async fn session(config: Config, agent: &str) -> Outcome<CoordinationClient> {

@@ -22,14 +22,14 @@ fn tell(ours: &mut Sample, limit: &mut Sample) {
 }
 
 /// A task as most are.
-fn task(number: usize, tag: &str, priority: u8) -> NewTask {
+pub(crate) fn task(number: usize, tag: &str, priority: u8) -> NewTask {
     let mut task = NewTask::titled(format!("Add endpoint {number}"));
     task.tags = vec![tag.to_owned()];
     task.priority = priority;
     task
 }
 
-async fn create(client: &CoordinationClient, tasks: impl Iterator<Item = NewTask>) -> Outcome<()> {
+pub(crate) async fn create(client: &CoordinationClient, tasks: impl Iterator<Item = NewTask>) -> Outcome<()> {
     let mut tasks = tasks.peekable();
     while tasks.peek().is_some() {
         client.run(CreateTasks::new(tasks.by_ref().take(CHUNK).collect())).await?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 
 /// How often ours and the limit change places within a round, so that a disturbance meets both.
-const SLICES: usize = 20;
+pub(crate) const SLICES: usize = 20;
 
 /// Durations of single operations.
 #[derive(Default)]
@@ -86,6 +86,12 @@ pub(crate) fn say(measure: &str, unit: &str, ours: f64, limit: Option<f64>) {
 /// Prints one measure of one round whose limit is another one than that of the row.
 pub(crate) fn say_against(measure: &str, unit: &str, ours: f64, limit: f64, against: &str) {
     tell(&serde_json::json!({"measure": measure, "unit": unit, "ours": ours, "limit": limit, "against": against}));
+}
+
+/// Reads an order of the program that has started this one; none when it has ended.
+pub(crate) fn order() -> Outcome<Option<String>> {
+    let mut line = String::new();
+    Ok((std::io::stdin().read_line(&mut line)? > 0).then(|| line.trim().to_owned()))
 }
 
 /// Prints one measure of one round beside that of a peer.

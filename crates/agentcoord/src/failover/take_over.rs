@@ -35,8 +35,10 @@ impl Host {
     /// `Unavailable` while nobody can tell yet, or when this process may not take over; `Refused` when Redis holds what
     /// is not ours.
     pub(crate) async fn doubt(&self, row: &ModeRow) -> Result<ModeRow> {
+        let verdict = self.look_at(row).await?;
+        // From its end: a look that nobody answers takes a while itself, and says all that there is to say.
         let looked = Instant::now();
-        let reason = match self.look_at(row).await? {
+        let reason = match verdict {
             Verdict::Fine => {
                 self.suspicion().drop_it(row.epoch);
                 return Ok(row.clone());
