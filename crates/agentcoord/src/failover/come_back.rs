@@ -15,7 +15,7 @@ use agentcoord_fs::ModeLock;
 use agentcoord_fs::health::Health;
 use agentcoord_fs::process::{self, Liveness};
 use agentcoord_fs::replica::Pages;
-use agentcoord_redis::{Change, Meta, Sighting, Survey, Writeback};
+use agentcoord_redis::{Change, Deadlines, Meta, Sighting, Survey, Writeback};
 
 use crate::client::millis;
 use crate::config::BackendChoice;
@@ -26,7 +26,7 @@ use crate::host::Host;
 
 /// Records, or events, that are read and written at once; texts are longer.
 const PAGE: usize = 500;
-const TEXTS: usize = 50;
+const TEXTS: usize = 16;
 /// Events of the past that go along.
 const LOG: u64 = 5_000;
 /// So few events are left to be copied when the files are closed.
@@ -167,7 +167,7 @@ impl Host {
         let row = self.namespace().row()?.ok_or_else(mode_is_gone)?;
         let (url, name) = (self.url()?, self.namespace().name().to_owned());
         let generation = fresh_generation();
-        let writeback = Writeback::begin(&url, &name, generation, self.deadlines()).await?;
+        let writeback = Writeback::begin(&url, &name, generation, Deadlines::default()).await?;
         let pages = self.namespace().pages()?;
         let (begun, _) = pages.state()?;
         let mut copy = Copy { pages, writeback, csn: begun, records: 0 };

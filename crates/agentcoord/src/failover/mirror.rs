@@ -156,7 +156,10 @@ impl Engine for Mirror {
             match self.redis.step_told(&call, Some(self.known())).await? {
                 Stepped::Done(told) => {
                     waypoint::reached("request/answered");
-                    return self.keep(Some((&call.client, call.request)), told).await;
+                    // It was executed, whatever becomes of it: whether it counts is found by asking again.
+                    let request = call.request;
+                    let unknown = |error: Error| Error::OutcomeUnknown { request, source: Some(error.into()) };
+                    return self.keep(Some((&call.client, request)), told).await.map_err(unknown);
                 }
                 Stepped::Behind => self.catch_up().await?,
                 Stepped::Lost => {
