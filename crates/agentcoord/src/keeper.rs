@@ -264,6 +264,8 @@ impl Keeper<'_> {
 
     async fn failover_now(&mut self) -> Result<Duration> {
         let host = self.link.host();
+        // Where a process ended between row and word, all go on by the word, and only the row tells.
+        host.decided().await?;
         let opened = self.link.opened().await?;
         if opened.serving.engine == EngineKind::Redis {
             if !opened.serving.protected {
