@@ -162,7 +162,8 @@ async fn keep(link: &Connection, mut members: value::Receiver<usize>) {
         tokio::select! {
             _ = members.wait_for(|n| *n == 0) => return,
             () = news.changed() => {}
-            _ = switches.changed() => {}
+            // Another engine serves, so there is another way to see to.
+            _ = switches.changed() => keeper.failover_at = Instant::now(),
             Some(end) = ends.recv() => {
                 let mut next = Some(end);
                 while let Some((session, pid)) = next {
