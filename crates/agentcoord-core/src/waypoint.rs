@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 static HOOK: OnceLock<fn(&'static str)> = OnceLock::new();
 
 /// Every place, in the order of the protocol; see `docs/failover.md`.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 16] = [
     "request/intended",
     "request/answered",
     "request/noted",
@@ -23,6 +23,7 @@ pub const ALL: [&str; 15] = [
     "return/closed",
     "return/written",
     "return/opened",
+    "return/arrived",
 ];
 
 /// Has every place that is reached from now on told to a test. Only the first hook of a process counts.

@@ -154,6 +154,7 @@ impl Listener {
     async fn listen(&self, client: SubscriberClient, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut messages = client.message_rx();
         let mut reconnects = client.reconnect_rx();
+        let (mut errors, mut is_up) = (client.error_rx(), true);
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -169,7 +170,16 @@ impl Listener {
                     Err(RecvError::Closed) => break,
                 },
                 reconnect = reconnects.recv() => match reconnect {
-                    Ok(_) | Err(RecvError::Lagged(_)) => self.catch_up(&client).await,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {
+                        is_up = true;
+                        self.catch_up(&client).await;
+                    }
+                    Err(RecvError::Closed) => break,
+                },
+                // Once, when the connection breaks: whoever looks then finds out what has become of the server.
+                error = errors.recv() => match error {
+                    Ok(_) | Err(RecvError::Lagged(_)) if std::mem::take(&mut is_up) => (self.sink)(Wake::Everything),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => break,
                 },
             }

@@ -384,8 +384,8 @@ impl Host {
         let found = agentcoord_core::engine::Engine::blobs(&engine, &texts).await?;
         let blobs = texts.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
         self.namespace().carry_in(snapshot)?;
-        lock.write(&next)?;
-        agentcoord_fs::Replica::open(self.namespace(), self.config().durability)?.apply(to, events, blobs)?;
+        agentcoord_fs::Replica::open(self.namespace(), self.config().durability)?.apply(row.epoch, events, blobs)?;
+        // The new epoch is in force with this row only: who had opened Redis in it before would go on without a journal.
         lock.write(&ModeRow { replica_complete: true, ..next })
     }
 

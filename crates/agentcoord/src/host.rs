@@ -224,8 +224,9 @@ impl Host {
         answer.await.unwrap_or_else(|_| Err(Error::unavailable("the decision about the engine was cut off")))
     }
 
-    /// The decision in force, without a lock when nothing is to be done about it.
-    async fn decided(&self) -> Result<ModeRow> {
+    /// The decision in force, without a lock when nothing is to be done about it. A switch that somebody has left half done
+    /// is completed.
+    pub(crate) async fn decided(&self) -> Result<ModeRow> {
         let word = self.namespace().word();
         match self.namespace().row()? {
             Some(row) if row.phase == Phase::Serving && word == Some(row.word()) => Ok(row),

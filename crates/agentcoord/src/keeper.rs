@@ -162,7 +162,8 @@ async fn keep(link: &Connection, mut members: value::Receiver<usize>) {
         tokio::select! {
             _ = members.wait_for(|n| *n == 0) => return,
             () = news.changed() => {}
-            _ = switches.changed() => {}
+            // Another engine serves, so there is another way to see to.
+            _ = switches.changed() => keeper.failover_at = Instant::now(),
             Some(end) = ends.recv() => {
                 let mut next = Some(end);
                 while let Some((session, pid)) = next {
@@ -264,6 +265,8 @@ impl Keeper<'_> {
 
     async fn failover_now(&mut self) -> Result<Duration> {
         let host = self.link.host();
+        // Where a process ended between row and word, all go on by the word, and only the row tells.
+        host.decided().await?;
         let opened = self.link.opened().await?;
         if opened.serving.engine == EngineKind::Redis {
             if !opened.serving.protected {

@@ -196,10 +196,12 @@ impl Host {
             Ok(arrived) => {
                 lock.write(&arrived)?;
                 tracing::warn!(epoch = %arrived.epoch, records = copy.records, "Redis serves again");
-                drop(lock);
+                waypoint::reached("return/arrived");
+                // Still under the lock: after another switch it would remove what counts by then.
                 if let Err(error) = copy.writeback.forget_others().await {
                     tracing::debug!(%error, "left-overs of earlier switches stay in Redis");
                 }
+                drop(lock);
                 let (from, to) = (EngineKind::Files, EngineKind::Redis);
                 Ok(Switched { from, to, epoch: arrived.epoch, records: copy.records })
             }
