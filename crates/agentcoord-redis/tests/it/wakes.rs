@@ -76,8 +76,10 @@ async fn after_a_restart_everything_is_looked_at_and_wake_ups_go_on() {
     let (wakes, mut receiver) = wakes_of(&server, &desk);
     wakes.subscribe(&Channel::Client(desk.client.clone())).await.unwrap();
     while receiver.try_recv().is_ok() {}
+    server.kill();
+    assert_eq!(next(&mut receiver).await, Wake::Everything, "whoever waits finds out what has become of the server");
     server.restart().await;
-    assert_eq!(next(&mut receiver).await, Wake::Everything);
+    assert_eq!(next(&mut receiver).await, Wake::Everything, "and what was missed meanwhile");
     let channel = format!("ac:{{{}}}:wake:{}", desk.namespace, desk.client);
     let heard: u64 = server.run(&["PUBLISH", &channel, "ticket"]).await;
     assert_eq!(heard, 1);
