@@ -80,10 +80,14 @@ impl Mirror {
 
     /// Resolves when the journal has everything up to here.
     async fn reach(&self, last: Csn) -> Result<()> {
-        let further = self.further.notified();
-        if self.journal.known(self.epoch()) >= last || tokio::time::timeout(MOMENT, further).await.is_ok() {
-            if self.journal.known(self.epoch()) >= last {
+        let deadline = tokio::time::Instant::now() + MOMENT;
+        loop {
+            let further = self.further.notified();
+            if self.known() >= last {
                 return Ok(());
+            }
+            if tokio::time::timeout_at(deadline, further).await.is_err() {
+                break;
             }
         }
         self.catch_up().await
