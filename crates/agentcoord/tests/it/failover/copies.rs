@@ -53,7 +53,7 @@ async fn files_hold_what_redis_holds_and_the_other_way_round() {
     let mut server = RedisServer::start();
     let place = Place::on(&server.url());
     let one = quick(place.session("one")).await.unwrap();
-    let state_dir = StateDir::open(&place.dir.path().join("state")).unwrap();
+    let state_dir = StateDir::open(place.dir.path().join("state")).unwrap();
     let namespace = Namespace::open(&state_dir, one.connection().namespace()).unwrap();
     for round in 0..3 {
         work(&one, 3 * round).await;

@@ -12,7 +12,7 @@ use super::{RETURN_AFTER, engine, quick, served_by, titles};
 use crate::place::Place;
 
 fn namespace(place: &Place, client: &CoordinationClient) -> Namespace {
-    let state_dir = StateDir::open(&place.dir.path().join("state")).unwrap();
+    let state_dir = StateDir::open(place.dir.path().join("state")).unwrap();
     Namespace::open(&state_dir, client.connection().namespace()).unwrap()
 }
 
