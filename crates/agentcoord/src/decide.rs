@@ -3,26 +3,23 @@
 
 mod purge;
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use agentcoord_core::agent::Tick;
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::engine::EngineKind;
 use agentcoord_core::ids::{Epoch, Id, RequestNo};
-use agentcoord_core::mode::{Finding, above};
+use agentcoord_core::mode::above;
 use agentcoord_core::op::{Actor, Op};
 use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeLock, ModeRow, Phase};
-use agentcoord_redis::{Admission, Deadlines, Meta, RedisEngine, RedisUrl, RedisWakes, Sighting, Survey};
+use agentcoord_redis::{Deadlines, Meta, RedisUrl, Sighting, Survey};
 
 use crate::audit::Entry;
 use crate::config::BackendChoice;
-use crate::failover::mirror::{Mirror, MirrorFeed, PAGE};
-use crate::failover::replicate;
 use crate::failover::take_over::{mode_is_gone, reason_of};
-use crate::host::{Host, Opened, Serving, Style};
+use crate::host::{Host, Opened};
 use crate::news::News;
 
 pub use purge::{Extent, Purge, Purged};
@@ -31,7 +28,7 @@ pub use purge::{Extent, Purge, Purged};
 const EPOCH_ZERO: u64 = 1_735_689_600;
 
 /// The owner of a namespace that many state directories share, none of them with fallback.
-const SHARED: &str = "shared";
+pub(crate) const SHARED: &str = "shared";
 
 /// Why files serve when somebody wants it so.
 const BY_HAND: &str = "moved by hand";
@@ -80,111 +77,8 @@ impl Host {
         Ok(row)
     }
 
-    /// Opens Redis as the row describes it. When Redis has changed since the row was written, finds out how.
-    pub(crate) async fn open_redis(&self, row: ModeRow, news: &News) -> Result<Opened> {
-        if self.config().backend == BackendChoice::Files {
-            return Err(Error::Refused {
-                policy: "engine_is_redis",
-                reason: "this workspace works on Redis; `agentcoord store use files` moves it to files".to_owned(),
-            });
-        }
-        let engine = self.redis_engine(&row)?;
-        let failed = if self.suspicion().is_raised(row.epoch) { None } else { Some(engine.admit().await) };
-        match failed {
-            Some(Ok(())) => self.wired(&row, engine, news).await,
-            None | Some(Err(Error::Unavailable { .. } | Error::Fenced { .. })) if row.is_mirrored() => {
-                let doubted = row.clone();
-                let row = self.apart(|host| async move { host.doubt(&doubted).await }).await?;
-                match row.engine {
-                    ModeEngine::Files => self.open_files(&row, news),
-                    ModeEngine::Redis => {
-                        let engine = self.redis_engine(&row)?;
-                        engine.admit().await?;
-                        self.wired(&row, engine, news).await
-                    }
-                }
-            }
-            None | Some(Err(Error::Unavailable { .. } | Error::Fenced { .. })) => {
-                let seen = row.clone();
-                let bound = self.apart(|host| async move { host.rebind(&seen).await }).await?;
-                self.suspicion().drop_it(row.epoch);
-                let engine = self.redis_engine(&bound)?;
-                engine.admit().await?;
-                let opened = self.wired(&bound, engine, news).await?;
-                if bound.epoch != row.epoch && bound.run_id != row.run_id {
-                    note_restart(&opened, &row, &bound).await;
-                }
-                Ok(opened)
-            }
-            Some(Err(error)) => Err(error),
-        }
-    }
-
-    /// Redis exactly as the row describes it, or an error.
-    async fn admitted(&self, row: ModeRow) -> Result<Opened> {
-        let engine = self.redis_engine(&row)?;
-        engine.admit().await?;
-        self.wired(&row, engine, &News::default()).await
-    }
-
-    async fn wired(&self, row: &ModeRow, engine: RedisEngine, news: &News) -> Result<Opened> {
-        let (url, namespace, epoch) = (self.url()?, self.namespace().name(), row.epoch);
-        let open = |sink| RedisWakes::new(url, namespace, self.deadlines(), sink);
-        let wakes = news.source(EngineKind::Redis, epoch, open)?;
-        let feed = engine.feed();
-        let engine = Arc::new(engine);
-        let serving = Serving {
-            engine: EngineKind::Redis,
-            epoch,
-            degraded: false,
-            protected: row.is_mirrored(),
-            reason: None,
-            by_hand: None,
-            redis: Some(self.shown_url()),
-        };
-        if !row.is_mirrored() {
-            return Ok(self.opened(engine, wakes, Arc::new(feed), serving, None));
-        }
-        let (journal, replica) = (self.journal()?, self.namespace().csn()?);
-        journal.begin(epoch, replica);
-        if self.style() == Style::OneShot {
-            // Behind the keeper's back, should there be one: applying twice does nothing.
-            let known = journal.known(epoch);
-            if let Err(error) = replicate::share(self, &engine, known, replica).await {
-                tracing::debug!(%error, "the replica lags");
-            }
-        }
-        let host = self.clone();
-        let lost = Arc::new(move || host.suspicion().has_lost(epoch));
-        let mirror = Arc::new(Mirror::new(Arc::clone(&engine), self.namespace().clone(), journal, lost));
-        let feed = MirrorFeed::new(Arc::clone(&mirror), feed);
-        Ok(self.opened(mirror, wakes, Arc::new(feed), serving, Some(engine)))
-    }
-
-    /// How long to wait for Redis. Where files may take over, what is not answered within half of the time after which
-    /// they do is asked again, or elsewhere.
-    pub(crate) fn deadlines(&self) -> Deadlines {
-        let usual = Deadlines::default();
-        if self.config().backend != BackendChoice::Auto {
-            return usual;
-        }
-        let window = self.config().detection;
-        Deadlines { connect: usual.connect.min(window / 4), call: usual.call.min(window / 2) }
-    }
-
-    fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {
-        let admission = Admission {
-            run_id: row.run_id.clone().unwrap_or_default(),
-            instance: row.instance.clone().unwrap_or_default(),
-            epoch: row.epoch,
-            generation: row.generation.to_string(),
-            owner: row.owner.as_ref().map_or(SHARED.to_owned(), Id::to_string),
-        };
-        RedisEngine::new(self.url()?, self.namespace().name(), admission, self.deadlines(), self.clock())
-    }
-
     /// What Redis is now, after it was not what the row says: a new epoch when it is ours, else an error.
-    async fn rebind(&self, seen: &ModeRow) -> Result<ModeRow> {
+    pub(crate) async fn rebind(&self, seen: &ModeRow) -> Result<ModeRow> {
         let lock = self.lock_mode().await?;
         let row = match lock.publish()? {
             Some(row) if row.epoch == seen.epoch => row,
@@ -337,58 +231,6 @@ impl Host {
         Ok(Switched { from: EngineKind::Redis, to: EngineKind::Files, epoch: row.epoch, records })
     }
 
-    /// Brings the files up to everything that is in Redis, which they do not hold yet: from then on this host may take over.
-    ///
-    /// Most of it is copied while Redis serves; then a new epoch begins, so that nobody writes while the rest is read.
-    ///
-    /// # Errors
-    /// `Unavailable`: nothing has changed, or Redis serves on in the epoch after.
-    pub(crate) async fn fill_files(&self) -> Result<()> {
-        let row = self.namespace().row()?.ok_or_else(mode_is_gone)?;
-        if row.engine != ModeEngine::Redis || row.is_mirrored() || !row.right_to_take_over {
-            return Ok(());
-        }
-        let (url, name) = (self.url()?, self.namespace().name());
-        let snapshot = agentcoord_redis::carry_out(&url, name, &row.generation.to_string(), self.deadlines()).await?;
-        let lock = self.lock_mode().await?;
-        if lock.publish()?.as_ref() != Some(&row) {
-            return Err(Error::unavailable("the engine has changed meanwhile"));
-        }
-        let survey = self.primary().await?;
-        let Some(meta) = survey.meta.as_ref().filter(|_| row.judge(&survey.found()) == Finding::Same) else {
-            return Err(Error::unavailable("Redis has changed meanwhile"));
-        };
-        let to = above(row.epoch);
-        let raised = agentcoord_redis::raise(&url, name, meta, to, &meta.generation, self.deadlines()).await?;
-        if raised.epoch != to {
-            return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
-        }
-        let next = ModeRow { epoch: to, ..row.clone() };
-        let engine = self.redis_engine(&next)?;
-        engine.admit().await?;
-        let mut events = Vec::new();
-        let mut last = snapshot.state.csn;
-        loop {
-            let page = engine.log(last, PAGE).await?;
-            last = page.last().map_or(last, |logged| logged.csn);
-            let is_all = page.len() < PAGE;
-            events.extend(page);
-            if is_all {
-                break;
-            }
-        }
-        let mut texts = Vec::new();
-        for logged in &events {
-            texts.extend(logged.event()?.texts);
-        }
-        let found = agentcoord_core::engine::Engine::blobs(&engine, &texts).await?;
-        let blobs = texts.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
-        self.namespace().carry_in(snapshot)?;
-        agentcoord_fs::Replica::open(self.namespace(), self.config().durability)?.apply(row.epoch, events, blobs)?;
-        // The new epoch is in force with this row only: who had opened Redis in it before would go on without a journal.
-        lock.write(&ModeRow { replica_complete: true, ..next })
-    }
-
     /// A look at Redis that must find a primary which takes writes.
     pub(crate) async fn primary(&self) -> Result<Survey> {
         match self.look().await? {
@@ -439,7 +281,7 @@ fn second_host(owner: &str) -> Error {
 }
 
 /// Puts a restart of Redis into the audit log. A note that cannot be written stops nobody.
-async fn note_restart(opened: &Opened, before: &ModeRow, after: &ModeRow) {
+pub(crate) async fn note_restart(opened: &Opened, before: &ModeRow, after: &ModeRow) {
     let lost = before.instance != after.instance;
     let reason = if lost {
         "Redis came back without the data of this workspace: everything before is gone"

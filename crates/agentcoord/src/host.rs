@@ -1,6 +1,8 @@
 //! Which engine serves the workspace: one decision for the whole host, read from the mode row and word, never taken by
 //! a process alone. With `decide` this is the composition root: the only place that names both engines.
 
+mod redis;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;

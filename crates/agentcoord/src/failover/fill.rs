@@ -1,0 +1,65 @@
+//! Filling the files with what Redis has, for a host that does not hold it yet: it has joined a namespace with data, or lost
+//! its files. Until then it may not take over.
+
+use agentcoord_core::engine::Engine;
+use agentcoord_core::mode::{Finding, ModeEngine, ModeRow, above};
+use agentcoord_core::{Error, Result};
+use agentcoord_fs::Replica;
+
+use crate::failover::mirror::PAGE;
+use crate::failover::take_over::mode_is_gone;
+use crate::host::Host;
+
+impl Host {
+    /// Brings the files up to everything that is in Redis, which they do not hold yet: from then on this host may take over.
+    ///
+    /// Most of it is copied while Redis serves; then a new epoch begins, so that nobody writes while the rest is read.
+    ///
+    /// # Errors
+    /// `Unavailable`: nothing has changed, or Redis serves on in the epoch after.
+    pub(crate) async fn fill_files(&self) -> Result<()> {
+        let row = self.namespace().row()?.ok_or_else(mode_is_gone)?;
+        if row.engine != ModeEngine::Redis || row.is_mirrored() || !row.right_to_take_over {
+            return Ok(());
+        }
+        let (url, name) = (self.url()?, self.namespace().name());
+        let snapshot = agentcoord_redis::carry_out(&url, name, &row.generation.to_string(), self.deadlines()).await?;
+        let lock = self.lock_mode().await?;
+        if lock.publish()?.as_ref() != Some(&row) {
+            return Err(Error::unavailable("the engine has changed meanwhile"));
+        }
+        let survey = self.primary().await?;
+        let Some(meta) = survey.meta.as_ref().filter(|_| row.judge(&survey.found()) == Finding::Same) else {
+            return Err(Error::unavailable("Redis has changed meanwhile"));
+        };
+        let to = above(row.epoch);
+        let raised = agentcoord_redis::raise(&url, name, meta, to, &meta.generation, self.deadlines()).await?;
+        if raised.epoch != to {
+            return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
+        }
+        let next = ModeRow { epoch: to, ..row.clone() };
+        let engine = self.redis_engine(&next)?;
+        engine.admit().await?;
+        let mut events = Vec::new();
+        let mut last = snapshot.state.csn;
+        loop {
+            let page = engine.log(last, PAGE).await?;
+            last = page.last().map_or(last, |logged| logged.csn);
+            let is_all = page.len() < PAGE;
+            events.extend(page);
+            if is_all {
+                break;
+            }
+        }
+        let mut texts = Vec::new();
+        for logged in &events {
+            texts.extend(logged.event()?.texts);
+        }
+        let found = engine.blobs(&texts).await?;
+        let blobs = texts.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
+        self.namespace().carry_in(snapshot)?;
+        Replica::open(self.namespace(), self.config().durability)?.apply(row.epoch, events, blobs)?;
+        // The new epoch is in force with this row only: who had opened Redis in it before would go on without a journal.
+        lock.write(&ModeRow { replica_complete: true, ..next })
+    }
+}
