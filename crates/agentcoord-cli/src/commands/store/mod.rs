@@ -19,9 +19,9 @@ pub(crate) struct Args {
 super::commands! {
     /// What to do with the store.
     enum Verb {
-        /// The engine, its epoch, and where it keeps things
+        /// Which engine serves and why, and how far the other one is ready
         Show(show),
-        /// Move the workspace to Redis or to files, with everything in it; nobody may be at work
+        /// Move the workspace to Redis or to files, with everything in it, while agents work
         Use(switch),
         /// Forget what came to an end long ago; people only
         Prune(prune),

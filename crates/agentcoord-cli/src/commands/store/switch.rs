@@ -11,8 +11,11 @@ use crate::principal;
 
 /// Which engine.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Refused while an agent's session lives. A switch that was cut off is finished, or undone, by \
-the next `store use files`.")]
+#[command(
+    after_help = "Agents go on with their work meanwhile. Moved to files by hand, a workspace stays there until it is \
+moved back. One on Redis alone (--backend redis) moves only while no session lives. A switch that was cut off is finished, or \
+undone, by the next command."
+)]
 pub(crate) struct Args {
     /// redis or files
     #[arg(value_name = "ENGINE", value_parser = engine)]
@@ -66,7 +69,7 @@ impl Render for View {
 /// Switches.
 ///
 /// # Errors
-/// `REFUSED` while a session lives; `UNAVAILABLE` when an engine cannot be reached, and then nothing has moved.
+/// `REFUSED` when Redis holds what is not ours; `UNAVAILABLE` when an engine cannot be reached, and then nothing has moved.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     let mut config = context.settings().connection();
     // Which engine may serve is what is about to change.
