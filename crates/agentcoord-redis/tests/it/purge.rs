@@ -72,8 +72,9 @@ async fn closed_namespace_takes_and_shows_nothing_until_it_is_swept() {
     // Cut off here: who comes now is refused, and the next attempt goes on.
     let error = desk.send(&agentcoord_core::op::Actor::System, crate::server::register("bob")).await.unwrap_err();
     assert!(matches!(&error, Error::Fenced { reason, .. } if reason.contains("closed")), "{error:?}");
-    let (state, _) = desk.engine.state().await.unwrap();
-    assert_eq!((state.counts.pending, state.csn.0), (0, 0));
+    // Nor is anybody told that there is nothing.
+    let error = desk.engine.state().await.unwrap_err();
+    assert!(matches!(&error, Error::Fenced { reason, .. } if reason.contains("closed")), "{error:?}");
     let newcomer = Desk::open(&server, &desk.namespace, desk.admission.clone());
     assert!(matches!(newcomer.engine.admit().await, Err(Error::Fenced { .. })));
     assert_eq!(attempt().await.unwrap(), Closing::Closed(0));
