@@ -3,6 +3,7 @@
 //! Almost all of the state is copied while the files serve. Then the files are closed, Redis gets what has changed meanwhile,
 //! and is opened. Whatever fails before that leaves the files in charge, in a later epoch.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use agentcoord_core::engine::EngineKind;
@@ -170,7 +171,7 @@ impl Host {
         let writeback = Writeback::begin(&url, &name, generation, Deadlines::default()).await?;
         let pages = self.namespace().pages()?;
         let (begun, _) = pages.state()?;
-        let mut copy = Copy { pages, writeback, csn: begun, records: 0 };
+        let mut copy = Copy::from(begun, pages, writeback);
         copy.everything().await?;
         for _ in 0..ROUNDS {
             if copy.catch_up().await? < FEW {
@@ -274,23 +275,20 @@ struct Copy {
     /// Everything up to this change is in the copy.
     csn: Csn,
     records: usize,
+    /// What has changed while pages were copied.
+    changed: BTreeSet<(Table, String)>,
+    texts: BTreeSet<String>,
+    gone: Vec<String>,
 }
 
 impl Copy {
+    fn from(csn: Csn, pages: Pages, writeback: Writeback) -> Self {
+        let (changed, texts, gone) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        Self { pages, writeback, csn, records: 0, changed, texts, gone }
+    }
+
     /// Copies what there is, page by page. Later pages may be younger than earlier ones; the events tell.
     async fn everything(&mut self) -> Result<()> {
-        for table in Table::ALL.into_iter().filter(|table| *table != Table::Pulse) {
-            let mut after = String::new();
-            loop {
-                let page = self.pages.records(table, &after, PAGE)?;
-                self.writeback.records(table, &page).await?;
-                self.records += page.len();
-                match page.last() {
-                    Some((key, _)) if page.len() == PAGE => after.clone_from(key),
-                    _ => break,
-                }
-            }
-        }
         // Those who follow the log find its end again.
         let mut read = Csn(self.csn.0.saturating_sub(LOG));
         loop {
@@ -300,24 +298,78 @@ impl Copy {
             read = last.csn;
             self.writeback.log(&events).await?;
         }
+        for table in Table::ALL.into_iter().filter(|table| *table != Table::Pulse) {
+            let mut after = String::new();
+            loop {
+                let page = self.pages.records(table, &after, PAGE)?;
+                self.writeback.records(table, &page).await?;
+                self.records += page.len();
+                self.note_changes().await?;
+                match page.last() {
+                    Some((key, _)) if page.len() == PAGE => after.clone_from(key),
+                    _ => break,
+                }
+            }
+        }
         let mut after = String::new();
         loop {
             let page = self.pages.blobs(&after, TEXTS)?;
             self.writeback.blobs(&page).await?;
             match page.last() {
                 Some((name, _)) if page.len() == TEXTS => after.clone_from(name),
-                _ => return Ok(()),
+                _ => break,
+            }
+            self.note_changes().await?;
+        }
+        self.carry_changed().await
+    }
+
+    /// Notes what has changed meanwhile, before the log forgets it; it is copied when all pages are.
+    async fn note_changes(&mut self) -> Result<()> {
+        loop {
+            let events = self.next_events()?;
+            self.writeback.log(&events).await?;
+            for event in &events {
+                self.changed.extend(event.images.iter().map(|image| (image.table, image.key.clone())));
+                self.texts.extend(event.texts.iter().cloned());
+                self.gone.extend(event.gone.iter().cloned());
+            }
+            self.csn = events.last().map_or(self.csn, |event| event.csn);
+            if events.len() < PAGE {
+                return Ok(());
             }
         }
     }
 
-    /// Copies what a page of events has changed. How many events those were.
-    async fn catch_up(&mut self) -> Result<usize> {
-        let events: Vec<Event> = self.pages.events(self.csn, PAGE)?;
-        let Some(last) = events.last().map(|event| event.csn) else { return Ok(0) };
-        if events[0].csn.0 != self.csn.0 + 1 {
+    /// Copies what has changed since its page was copied, as it is now: what changes after this comes with its events.
+    async fn carry_changed(&mut self) -> Result<()> {
+        let changed: Vec<(Table, String)> = std::mem::take(&mut self.changed).into_iter().collect();
+        for keys in changed.chunks(PAGE) {
+            let now = |(table, key): &(Table, String)| Ok((*table, key.clone(), self.pages.record(*table, key)?));
+            let changes: Vec<Change> = keys.iter().map(now).collect::<Result<_>>()?;
+            self.writeback.changes(&changes).await?;
+        }
+        for name in std::mem::take(&mut self.texts) {
+            if let Some(bytes) = self.pages.blob(&name)? {
+                self.writeback.blobs(&[(name, bytes)]).await?;
+            }
+        }
+        self.writeback.forget_blobs(&std::mem::take(&mut self.gone)).await
+    }
+
+    /// The next events, without a gap.
+    fn next_events(&self) -> Result<Vec<Event>> {
+        let events = self.pages.events(self.csn, PAGE)?;
+        if events.first().is_some_and(|first| first.csn.0 != self.csn.0 + 1) {
             return Err(Error::unavailable("more has changed meanwhile than the log of events keeps"));
         }
+        Ok(events)
+    }
+
+    /// Copies what a page of events has changed. How many events those were.
+    async fn catch_up(&mut self) -> Result<usize> {
+        let events = self.next_events()?;
+        let Some(last) = events.last().map(|event| event.csn) else { return Ok(0) };
         let changes: Vec<Change> = events
             .iter()
             .flat_map(|event| &event.images)
