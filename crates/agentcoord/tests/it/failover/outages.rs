@@ -191,24 +191,3 @@ async fn waiters_go_along_in_both_directions() {
     assert_eq!(claimed.title(), "late");
     lock.release().await.unwrap();
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agents_that_only_wait_notice_that_redis_is_gone() {
-    let Stage { mut server, place: _place, one, two } = Stage::set(&[]).await;
-    let waiting = two.claim_task(["t"]).into_future();
-    let outage = async {
-        while one.store().await.unwrap().now().await.unwrap().0.task_waiters == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        server.kill9();
-        let begun = Instant::now();
-        while one.connection().condition().await.unwrap().unwrap().engine != "files" {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(2), "it took until the next slow look: {:?}", begun.elapsed());
-    };
-    tokio::select! {
-        claimed = waiting => panic!("nothing is there to be claimed: {claimed:?}"),
-        () = outage => {}
-    }
-}
