@@ -1,10 +1,9 @@
-//! The whole state of a generation out of Redis and into it, for a switch of the engine.
+//! The whole state of a generation out of Redis, for files that lack it. The other way is `writeback`.
 //!
-//! A state is carried into a generation that nobody serves from; which generation counts is then one step on the meta
-//! record. SCAN is used here and nowhere on the path of an operation.
+//! SCAN is used here and in what sweeps, and nowhere on the path of an operation.
 
 use agentcoord_core::ids::Epoch;
-use agentcoord_core::op::{decode, encode_compact};
+use agentcoord_core::op::decode;
 use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::{Error, Result};
 use redis::aio::MultiplexedConnection;
@@ -26,76 +25,6 @@ const PAGE: usize = 100;
 pub async fn carry_out(url: &RedisUrl, namespace: &str, generation: &str, deadlines: Deadlines) -> Result<Snapshot> {
     let keys = Keys::new(namespace, generation)?;
     read_all(url, &keys, deadlines).await.map_err(|fault| fault.of_read(Epoch(0)))?.into_snapshot()
-}
-
-/// Fills a generation, after deleting whatever it held.
-///
-/// # Errors
-/// `Unavailable`: some of it may be written; nobody reads it before the generation counts.
-pub async fn carry_in(
-    url: &RedisUrl,
-    namespace: &str,
-    generation: &str,
-    mut snapshot: Snapshot,
-    deadlines: Deadlines,
-) -> Result<()> {
-    let derived = snapshot.derive()?;
-    let state = encode_compact(&snapshot.state)?;
-    let keys = Keys::new(namespace, generation)?;
-    discard(url, namespace, generation, deadlines).await?;
-    let write = async {
-        let connection = open(url, None, deadlines).await?;
-        for page in snapshot.records.chunks(PAGE) {
-            let mut pipe = redis::pipe();
-            for (table, key, bytes) in page {
-                if table.is_hot() {
-                    pipe.hset(keys.hot(), Keys::field(*table, key), bytes.as_slice()).ignore();
-                } else {
-                    pipe.set(keys.record(*table, key), bytes.as_slice()).ignore();
-                }
-            }
-            send::<()>(&connection, &pipe).await?;
-        }
-        for page in snapshot.blobs.chunks(PAGE) {
-            let mut pipe = redis::pipe();
-            for (name, bytes) in page {
-                pipe.set(keys.blob(name), bytes.as_slice()).ignore();
-            }
-            send::<()>(&connection, &pipe).await?;
-        }
-        let entries: Vec<_> = derived.entries.into_iter().collect();
-        for page in entries.chunks(PAGE) {
-            let members: Vec<(u8, &[u8])> = page.iter().map(|entry| (0, entry.0.as_slice())).collect();
-            let mut pipe = redis::pipe();
-            pipe.zadd_multiple(keys.index(), &members).ignore();
-            send::<()>(&connection, &pipe).await?;
-        }
-        let mut pipe = redis::pipe();
-        pipe.hset(keys.hot(), STATE, state).ignore();
-        send::<()>(&connection, &pipe).await
-    };
-    write.await.map_err(|fault| fault.of_read(Epoch(0)))
-}
-
-/// Deletes a generation that does not count (any more).
-///
-/// # Errors
-/// `Unavailable`: some of it may be left.
-pub async fn discard(url: &RedisUrl, namespace: &str, generation: &str, deadlines: Deadlines) -> Result<()> {
-    let keys = Keys::new(namespace, generation)?;
-    let sweep = async {
-        let connection = open(url, None, deadlines).await?;
-        let mut cursor = Cursor::start(&keys);
-        while let Some(names) = cursor.next(&connection, deadlines).await? {
-            if !names.is_empty() {
-                let mut command = redis::cmd("UNLINK");
-                command.arg(names);
-                call::<()>(&connection, &command, deadlines.call).await?;
-            }
-        }
-        Ok(())
-    };
-    sweep.await.map_err(|fault: Fault| fault.of_read(Epoch(0)))
 }
 
 /// What was read, before it is decoded.

@@ -17,7 +17,7 @@ mod tail;
 mod wakes;
 mod writeback;
 
-pub use carry::{carry_in, carry_out, discard};
+pub use carry::carry_out;
 pub use config::{Deadlines, RedisUrl};
 pub use connection::Admission;
 pub use engine::{RedisEngine, Stepped};
