@@ -152,24 +152,27 @@ impl Writeback {
         self.send(&pipe).await
     }
 
-    /// Deletes all other generations of the namespace: what a switch has left behind, also one that was cut off.
+    /// Deletes all other generations of the namespace: what a switch has left behind, also one that was cut off. Stops when
+    /// they may count again: `are_left_over` is asked after keys were found and before they are deleted.
     ///
     /// # Errors
-    /// `Unavailable`: some of it may be left.
-    pub async fn forget_others(&self) -> Result<()> {
+    /// `Unavailable`: some of it may be left. Errors of `are_left_over`.
+    pub async fn forget_others(&self, are_left_over: impl Fn() -> Result<bool>) -> Result<()> {
+        let error = |fault: Fault| fault.of_read(Epoch(0));
         let mut cursor = Cursor::over(all(&self.namespace)?);
-        let sweep = async {
-            while let Some(names) = cursor.next(&self.connection, self.deadlines).await? {
-                let others: Vec<_> = names.into_iter().filter(|key| self.keys.is_of_another_generation(key)).collect();
-                if !others.is_empty() {
-                    let mut command = redis::cmd("UNLINK");
-                    command.arg(others);
-                    call::<()>(&self.connection, &command, self.deadlines.call).await?;
-                }
+        while let Some(names) = cursor.next(&self.connection, self.deadlines).await.map_err(error)? {
+            let others: Vec<_> = names.into_iter().filter(|key| self.keys.is_of_another_generation(key)).collect();
+            if others.is_empty() {
+                continue;
             }
-            Ok(())
-        };
-        sweep.await.map_err(|fault: Fault| fault.of_read(Epoch(0)))
+            if !are_left_over()? {
+                break;
+            }
+            let mut command = redis::cmd("UNLINK");
+            command.arg(others);
+            call::<()>(&self.connection, &command, self.deadlines.call).await.map_err(error)?;
+        }
+        Ok(())
     }
 
     fn put(&self, pipe: &mut Pipeline, table: Table, key: &str, bytes: &[u8]) {

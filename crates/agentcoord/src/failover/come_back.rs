@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use agentcoord_core::engine::EngineKind;
-use agentcoord_core::ids::{Csn, Id};
+use agentcoord_core::ids::{Csn, Epoch, Id};
 use agentcoord_core::mode::{ModeEngine, ModeRow, Phase};
 use agentcoord_core::record::{Event, SCHEMA};
 use agentcoord_core::table::Table;
@@ -198,11 +198,8 @@ impl Host {
                 lock.write(&arrived)?;
                 tracing::warn!(epoch = %arrived.epoch, records = copy.records, "Redis serves again");
                 waypoint::reached("return/arrived");
-                // Still under the lock: after another switch it would remove what counts by then.
-                if let Err(error) = copy.writeback.forget_others().await {
-                    tracing::debug!(%error, "left-overs of earlier switches stay in Redis");
-                }
                 drop(lock);
+                self.sweep(&copy.writeback, arrived.epoch).await;
                 let (from, to) = (EngineKind::Files, EngineKind::Redis);
                 Ok(Switched { from, to, epoch: arrived.epoch, records: copy.records })
             }
@@ -244,6 +241,15 @@ impl Host {
         waypoint::reached("return/opened");
         let arrived = leaving.arrive(&survey.run_id, &wanted.instance, generation, owner);
         arrived.ok_or_else(|| Error::unavailable("the return was given up by somebody else"))
+    }
+
+    /// Deletes what earlier switches have left in Redis. Whoever waits for the mode does not wait for this.
+    async fn sweep(&self, writeback: &Writeback, epoch: Epoch) {
+        // While this epoch lasts nobody fills another generation, and none is ever filled twice.
+        let lasts = || Ok(self.namespace().row()?.is_some_and(|row| row.epoch == epoch));
+        if let Err(error) = writeback.forget_others(lasts).await {
+            tracing::debug!(%error, "left-overs of earlier switches stay in Redis");
+        }
     }
 
     fn stay(&self, lock: &ModeLock, leaving: &ModeRow) -> Result<()> {
