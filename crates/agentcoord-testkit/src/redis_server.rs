@@ -17,6 +17,8 @@ pub const SERVERS: &str = "AGENTCOORD_TEST_SERVERS";
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a server may take to begin: it loads its data first.
+const LOADING: Duration = Duration::from_secs(120);
 /// The directory of a copy of the data.
 const COPY: &str = "copy";
 
@@ -202,7 +204,7 @@ fn answers(dir: &TempDir, child: &mut Child) -> bool {
         stream.set_read_timeout(Some(PATIENCE))?;
         ask(stream, &["PING"])
     };
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + LOADING;
     while Instant::now() < deadline {
         if ping().is_ok_and(|line| line.starts_with("+PONG")) {
             return true;
