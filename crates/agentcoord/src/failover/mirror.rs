@@ -90,7 +90,19 @@ impl Mirror {
                 break;
             }
         }
-        self.catch_up().await
+        self.catch_up_to(last).await
+    }
+
+    /// Reads the log, in which this event must be.
+    async fn catch_up_to(&self, last: Csn) -> Result<()> {
+        self.catch_up().await?;
+        if self.known() >= last { Ok(()) } else { Err(self.has_lost()) }
+    }
+
+    /// Redis lacks what it has told, or what it has counted. Waiting does not bring it back.
+    fn has_lost(&self) -> Error {
+        (self.lost)();
+        Error::unavailable("Redis has lost changes that it had acknowledged")
     }
 
     /// Reads the log up to its end.
@@ -109,7 +121,9 @@ impl Mirror {
     /// Writes down a page of the log.
     fn note_log(&self, after: Csn, events: Vec<Logged>) -> Result<()> {
         without_gap(after, &events)?;
-        self.journal.note(self.epoch(), None, &Told { answer: (), after, events })?;
+        if self.journal.note(self.epoch(), None, &Told { answer: (), after, events })? == Noted::Over {
+            return self.serving();
+        }
         self.further.notify_waiters();
         Ok(())
     }
@@ -157,7 +171,8 @@ impl Engine for Mirror {
         self.journal.intend(call.epoch, &call.client, call.request, &call.blobs)?;
         waypoint::reached("request/intended");
         loop {
-            match self.redis.step_told(&call, Some(self.known())).await? {
+            let known = self.known();
+            match self.redis.step_told(&call, Some(known)).await? {
                 Stepped::Done(told) => {
                     waypoint::reached("request/answered");
                     // It was executed, whatever becomes of it: whether it counts is found by asking again.
@@ -165,11 +180,8 @@ impl Engine for Mirror {
                     let unknown = |error: Error| Error::OutcomeUnknown { request, source: Some(error.into()) };
                     return self.keep(Some((&call.client, request)), told).await.map_err(unknown);
                 }
-                Stepped::Behind => self.catch_up().await?,
-                Stepped::Lost => {
-                    (self.lost)();
-                    return Err(Error::unavailable("Redis has lost changes that it had acknowledged"));
-                }
+                Stepped::Behind => self.catch_up_to(Csn(known.0 + 1)).await?,
+                Stepped::Lost => return Err(self.has_lost()),
             }
         }
     }
@@ -197,7 +209,9 @@ impl Engine for Mirror {
     async fn events(&self, after: Csn, limit: usize) -> Result<Vec<Event>> {
         self.serving()?;
         let logged = self.redis.log(after, limit).await?;
-        self.catch_up().await?;
+        if let Some(last) = logged.last() {
+            self.catch_up_to(last.csn).await?;
+        }
         self.serving()?;
         logged.iter().map(Logged::event).collect()
     }
@@ -240,7 +254,7 @@ impl Follower for MirrorFollower {
         let logged = self.tail.log(after, limit).await?;
         if let Some(last) = logged.last() {
             if self.mirror.known() < last.csn {
-                self.mirror.catch_up().await?;
+                self.mirror.catch_up_to(last.csn).await?;
             }
             self.mirror.serving()?;
         }
