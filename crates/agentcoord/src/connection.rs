@@ -83,8 +83,8 @@ impl Connection {
 
     /// A command's share of what a keeper does for the way to Redis and back. What does not come about is left to the next one.
     async fn share_failover(&self) {
-        if let Err(error) = orphans::settle_predecessor(self).await {
-            tracing::debug!(%error, "the requests of a dead process are not settled yet");
+        if let Err(error) = orphans::settle_own(self).await {
+            tracing::debug!(%error, "requests that nobody waits for are not settled yet");
         }
         if let Err(error) = come_back::share(self).await {
             tracing::debug!(%error, "Redis does not get everything back yet");
