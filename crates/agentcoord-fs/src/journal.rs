@@ -151,6 +151,11 @@ impl Journal {
         writing.slot.forget_replicated(replica);
     }
 
+    /// Nobody waits for the answer of a request any more: when it has none, it is an orphan.
+    pub fn give_up(&self, client: &Id, request: RequestNo) {
+        self.writing().slot.give_up(client, request);
+    }
+
     /// What was asked in this epoch without an answer that anybody waits for, here or by the process that had this slot
     /// before.
     #[must_use]
@@ -468,6 +473,29 @@ mod tests {
         assert_eq!(texts(), 1, "the next process with this slot has kept them");
         next.begin(EPOCH, Csn(1));
         assert_eq!(texts(), 0);
+    }
+
+    #[test]
+    fn a_request_that_is_given_up_keeps_its_file_until_it_is_settled() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let journal = namespace.open_journal(Durability::Process).expect("a slot");
+        journal.begin(EPOCH, Csn(0));
+        let (client, request) = (Id::random(), RequestNo(1));
+        journal.give_up(&client, request);
+        journal.intend(EPOCH, &client, request, &[]).expect("written");
+        assert_eq!(journal.orphans(), [], "somebody waits for its answer");
+        journal.give_up(&client, request);
+        let orphans = journal.orphans();
+        assert_eq!(orphans, [Orphan { client, request }]);
+        journal.begin(EPOCH, Csn(9));
+        assert!(namespace.journals().0 > 0, "it is not known what became of it");
+        journal.settled(&orphans, Csn(10)).expect("written");
+        assert_eq!(journal.orphans(), []);
+        journal.begin(EPOCH, Csn(9));
+        assert!(namespace.journals().0 > 0, "it may have happened in an event that the replica lacks");
+        journal.begin(EPOCH, Csn(10));
+        assert_eq!(namespace.journals().0, 0);
     }
 
     #[test]

@@ -53,9 +53,10 @@ struct Shared {
 }
 
 impl Shared {
-    fn new() -> Self {
+    fn new(host: &Host) -> Self {
+        let host = host.clone();
         Self {
-            requests: Requests::new(),
+            requests: Requests::new(move |client, request| host.is_over(client, request)),
             withdrawals: Mutex::default(),
             withdrawn: Notify::new(),
             outstanding: watch::Sender::new(0),
@@ -96,7 +97,9 @@ impl Connection {
     /// # Errors
     /// `Invalid` for a state directory that cannot be used.
     pub fn unopened(config: Config, style: Style) -> Result<Self> {
-        Ok(Self::with(Host::new(config, style)?, Arc::new(Shared::new()), News::default()))
+        let host = Host::new(config, style)?;
+        let shared = Arc::new(Shared::new(&host));
+        Ok(Self::with(host, shared, News::default()))
     }
 
     /// A connection of the same client for another runtime: same numbers, own link to the engine.
@@ -119,7 +122,7 @@ impl Connection {
 
     /// Another client of the same workspace, with a link of its own.
     pub(crate) fn stranger(&self) -> Self {
-        Self::with(self.inner.host.clone(), Arc::new(Shared::new()), News::default())
+        Self::with(self.inner.host.clone(), Arc::new(Shared::new(&self.inner.host)), News::default())
     }
 
     pub(crate) fn host(&self) -> &Host {

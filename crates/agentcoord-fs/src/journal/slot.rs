@@ -112,6 +112,14 @@ impl Slot {
         orphans
     }
 
+    /// Nobody waits for the answer of a request any more.
+    pub(super) fn give_up(&mut self, client: &Id, request: RequestNo) {
+        let request = (client.clone(), request);
+        if self.halves.iter().any(|half| half.open.contains(&request)) {
+            self.orphaned.insert(request);
+        }
+    }
+
     /// An orphan is settled, when the log went as far as `csn`.
     pub(super) fn settle(&mut self, epoch: Epoch, orphan: &Orphan, csn: Csn) -> Result<()> {
         let answered = Answered { client: orphan.client.clone(), request: orphan.request, last: csn };
