@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentcoord_core::Result;
@@ -54,7 +54,7 @@ impl Namespace {
         let (word, bell) = (open(&files.mode)?, open(&files.bell)?);
         let (mode_gate, turnstile) = (mode::gate(&files), turnstile(&files));
         let reader = Mutex::new(schema::open(&files, &mode_gate)?);
-        let database = identity(&files).ok_or_else(|| Fault::Removed { path: dir.clone() })?;
+        let database = identity(&files.database).ok_or_else(|| Fault::Removed { path: dir.clone() })?;
         let name = name.to_owned();
         let inner = Inner { name, dir, files, database, word, bell, mode_gate, turnstile, reader };
         Ok(Self { inner: Arc::new(inner) })
@@ -93,7 +93,7 @@ impl Namespace {
     ///
     /// By its path, because to open and close the file would let go of SQLite's locks on it.
     pub(crate) fn still_there(&self) -> Result<(), Fault> {
-        if identity(&self.inner.files) == Some(self.inner.database) {
+        if identity(&self.inner.files.database) == Some(self.inner.database) {
             return Ok(());
         }
         Err(Fault::Removed { path: self.inner.dir.clone() })
@@ -126,6 +126,7 @@ impl Namespace {
     }
 }
 
-fn identity(files: &Files) -> Option<(u64, u64)> {
-    std::fs::metadata(&files.database).ok().map(|meta| (meta.dev(), meta.ino()))
+/// Device and inode of the file that has this name now.
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
