@@ -22,6 +22,8 @@ const FEW: usize = 100;
 const GATHER: Duration = Duration::from_millis(25);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_millis(200);
+/// The slow look behind the news that another engine serves.
+const SAFETY: Duration = Duration::from_secs(5);
 /// Commands let the replica lag so far.
 const SHARE: u64 = 32;
 
@@ -34,8 +36,8 @@ pub(crate) async fn follow(link: &Connection) {
             _ = switches.changed() => continue,
         };
         match followed {
-            // Nothing to follow now: files serve, or nobody may take over.
-            Ok(()) => drop(switches.changed().await),
+            // Nothing to follow now: files serve, or nobody may take over. Switches may go unheard.
+            Ok(()) => drop(tokio::time::timeout(SAFETY, switches.changed()).await),
             Err(error) => {
                 tracing::debug!(%error, "the replica could not be brought up to date");
                 tokio::time::sleep(RETRY).await;
