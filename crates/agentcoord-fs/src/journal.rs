@@ -24,6 +24,9 @@ use crate::error::Fault;
 use crate::extent::{Extent, Mark};
 use crate::namespace::Namespace;
 
+/// Bytes that a journal holds only when nobody keeps the replica up to date.
+const MUCH: u64 = 8 << 20;
+
 /// The journal of one process. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -103,7 +106,7 @@ impl Namespace {
     pub fn orphaned_journals(&self, epoch: Epoch, but: &Journal) -> Vec<Orphaned> {
         let own = but.writing().slot.number();
         let slots = Slot::ended(self.files(), own);
-        slots.into_iter().filter(|slot| slot.holds_anything()).map(|slot| Orphaned { slot, epoch }).collect()
+        slots.into_iter().filter(|slot| slot.bytes() > 0).map(|slot| Orphaned { slot, epoch }).collect()
     }
 }
 
@@ -191,6 +194,12 @@ impl Journal {
             }
         }
         writing.known
+    }
+
+    /// Whether so much waits here for the replica that nobody seems to keep it up to date.
+    #[must_use]
+    pub fn holds_much(&self) -> bool {
+        self.writing().slot.bytes() > MUCH
     }
 
     /// Writes down that a request is about to be sent, with the texts that it brings: the log names them only.

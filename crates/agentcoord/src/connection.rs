@@ -76,18 +76,19 @@ impl Connection {
         while let Err(error) = connection.opened().await {
             connection.recover(error, begun).await?;
         }
-        if style == Style::OneShot {
-            connection.share_failover().await;
-        }
+        connection.share_failover(style).await;
         Ok(connection)
     }
 
-    /// A command's share of what a keeper does for the way to Redis and back. What does not come about is left to the next one.
-    async fn share_failover(&self) {
+    /// Everybody's share of what is done for the way to Redis and back, and a command's, where no keeper may be. What does not
+    /// come about is left to the next one.
+    async fn share_failover(&self, style: Style) {
         if let Err(error) = orphans::settle_own(self).await {
             tracing::debug!(%error, "requests that nobody waits for are not settled yet");
         }
-        if let Err(error) = come_back::share(self).await {
+        if style == Style::OneShot
+            && let Err(error) = come_back::share(self).await
+        {
             tracing::debug!(%error, "Redis does not get everything back yet");
         }
     }

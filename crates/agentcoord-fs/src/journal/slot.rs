@@ -93,8 +93,8 @@ impl Slot {
         self.appended
     }
 
-    pub(super) fn holds_anything(&self) -> bool {
-        self.halves.iter().any(|half| half.end > 0)
+    pub(super) fn bytes(&self) -> u64 {
+        self.halves.iter().map(|half| half.end).sum()
     }
 
     pub(super) fn files(&self) -> Result<[File; 2]> {

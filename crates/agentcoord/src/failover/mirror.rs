@@ -14,26 +14,31 @@ use agentcoord_core::replica::{Logged, Told};
 use agentcoord_core::table::{Entry, Range, Table};
 use agentcoord_core::time::Reading;
 use agentcoord_core::{Error, Result, waypoint};
+use agentcoord_fs::Journal;
 use agentcoord_fs::journal::Noted;
-use agentcoord_fs::{Journal, Namespace};
 use agentcoord_redis::{RedisEngine, RedisFeed, RedisFollower, Stepped};
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
+
+use crate::failover::replicate;
+use crate::host::Host;
 
 /// Events that are read at once.
 pub(crate) const PAGE: usize = 256;
 /// How long an answer waits for those before it, which are mostly on their way to other tasks of this process.
 const MOMENT: Duration = Duration::from_millis(2);
+/// Pause between two looks whether the replica lags.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// The engine of a namespace on Redis that this host may take over.
 pub(crate) struct Mirror {
     redis: Arc<RedisEngine>,
-    namespace: Namespace,
+    host: Host,
     journal: Journal,
     /// Rung when the journal has got further.
     further: Notify,
-    /// Told when Redis knows less than this host.
-    lost: Arc<dyn Fn() + Send + Sync>,
+    /// Held by the task that brings the replica further, when there is one.
+    relief: Arc<Mutex<()>>,
 }
 
 impl fmt::Debug for Mirror {
@@ -44,19 +49,14 @@ impl fmt::Debug for Mirror {
 
 impl Mirror {
     /// The journal must have begun the engine's epoch.
-    pub(crate) fn new(
-        redis: Arc<RedisEngine>,
-        namespace: Namespace,
-        journal: Journal,
-        lost: Arc<dyn Fn() + Send + Sync>,
-    ) -> Self {
-        Self { redis, namespace, journal, further: Notify::new(), lost }
+    pub(crate) fn new(redis: Arc<RedisEngine>, host: Host, journal: Journal) -> Self {
+        Self { redis, host, journal, further: Notify::new(), relief: Arc::default() }
     }
 
     /// Looks at the mode word: before a request is sent, and after its answer was written down.
     fn serving(&self) -> Result<()> {
         let epoch = self.epoch();
-        if self.namespace.word().is_some_and(|word| word.serves(epoch, ModeEngine::Redis)) {
+        if self.host.namespace().word().is_some_and(|word| word.serves(epoch, ModeEngine::Redis)) {
             return Ok(());
         }
         Err(Error::Fenced { epoch, reason: "the engine of this workspace is another one by now".to_owned() })
@@ -75,7 +75,24 @@ impl Mirror {
         self.journal.sync(epoch)?;
         self.serving()?;
         waypoint::reached("request/confirmed");
+        self.relieve();
         Ok(told.answer)
+    }
+
+    /// When much waits in the journal, brings the replica further beside the caller: nobody else may be there to do it.
+    fn relieve(&self) {
+        if !self.journal.holds_much() {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.relief).try_lock_owned() else { return };
+        let (host, redis, known) = (self.host.clone(), Arc::clone(&self.redis), self.known());
+        tokio::spawn(async move {
+            if let Err(error) = replicate::up_to(&host, &redis, known).await {
+                tracing::debug!(%error, "the replica lags");
+            }
+            tokio::time::sleep(BREATH).await;
+            drop(turn);
+        });
     }
 
     /// Resolves when the journal has everything up to here.
@@ -101,7 +118,7 @@ impl Mirror {
 
     /// Redis lacks what it has told, or what it has counted. Waiting does not bring it back.
     fn has_lost(&self) -> Error {
-        (self.lost)();
+        self.host.suspicion().has_lost(self.epoch());
         Error::unavailable("Redis has lost changes that it had acknowledged")
     }
 
@@ -125,6 +142,7 @@ impl Mirror {
             return self.serving();
         }
         self.further.notify_waiters();
+        self.relieve();
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Bringing what Redis has done into the files, by the keeper as it happens, and by commands where there is none.
+//! Bringing what Redis has done into the files: by the keeper as it happens, and where there is none by commands and by
+//! whoever's journal grows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -75,9 +76,20 @@ pub(crate) async fn share(host: &Host, redis: &Arc<RedisEngine>, known: Csn, rep
     if known.0.saturating_sub(replica.0) < SHARE {
         return Ok(());
     }
-    let events = redis.log(replica, PAGE).await?;
-    let writer = open(host).await?;
-    apply(writer, redis, events).await.map(drop)
+    up_to(host, redis, known.min(Csn(replica.0 + PAGE as u64))).await
+}
+
+/// Brings the replica up to what is known, behind the keeper's back, should there be one: applying twice does nothing.
+pub(crate) async fn up_to(host: &Host, redis: &Arc<RedisEngine>, known: Csn) -> Result<()> {
+    let mut replica = host.namespace().csn()?;
+    while replica < known {
+        let events = redis.log(replica, PAGE).await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        (_, replica) = apply(open(host).await?, redis, events).await?;
+    }
+    Ok(())
 }
 
 async fn open(host: &Host) -> Result<Replica> {
