@@ -220,7 +220,7 @@ impl Journal {
     ///
     /// # Errors
     /// `Unavailable`: do not act on it.
-    pub fn note<T>(&self, epoch: Epoch, answered: Option<(&Id, RequestNo)>, told: &Told<T>) -> Result<Noted> {
+    pub fn note(&self, epoch: Epoch, answered: Option<(&Id, RequestNo)>, told: Told<()>) -> Result<Noted> {
         let mut writing = self.writing();
         if writing.epoch != epoch {
             return Ok(Noted::Over);
@@ -232,10 +232,11 @@ impl Journal {
                 writing.slot.answered(answered);
             }
             let missing = Csn(writing.known.0 + 1);
-            writing.early.insert(told.after, told.events.clone());
+            writing.early.insert(told.after, told.events);
             return Ok(Noted::Early(missing));
         }
-        let fresh: Vec<Logged> = told.events.iter().filter(|logged| logged.csn > writing.known).cloned().collect();
+        let mut fresh = told.events;
+        fresh.retain(|logged| logged.csn > writing.known);
         if answered.is_some() || !fresh.is_empty() {
             writing.keep(answered, fresh, || self.inner.extent.get(Mark::Replica, epoch))?;
             writing.take_up_early();
@@ -377,7 +378,7 @@ mod tests {
         lock.write(&ModeRow { phase: Phase::Preparing, ..ModeRow::serving(Epoch(8), ModeEngine::Files) })
             .expect("a row");
         // Its journal was read already, and this is not acknowledged to anybody.
-        one.note(EPOCH, None, &told(0, 1)).expect("written");
+        one.note(EPOCH, None, told(0, 1)).expect("written");
         assert_eq!(two.known(EPOCH), Csn(0));
     }
 
@@ -398,9 +399,9 @@ mod tests {
         let (one, two) = (one.expect("a slot"), two.expect("another slot"));
         one.begin(EPOCH, Csn(4));
         two.begin(EPOCH, Csn(4));
-        assert_eq!(one.note(EPOCH, None, &told(4, 6)).expect("written"), Noted::Kept);
+        assert_eq!(one.note(EPOCH, None, told(4, 6)).expect("written"), Noted::Kept);
         assert_eq!(two.known(EPOCH), Csn(6));
-        assert_eq!(two.note(EPOCH, None, &told(6, 7)).expect("written"), Noted::Kept);
+        assert_eq!(two.note(EPOCH, None, told(6, 7)).expect("written"), Noted::Kept);
         assert_eq!(numbers(&namespace.read_journals(EPOCH).expect("readable")), [5, 6, 7]);
         assert!(
             namespace.read_journals(Epoch(8)).expect("readable").events.is_empty(),
@@ -414,9 +415,9 @@ mod tests {
         let namespace = namespace(dir.path());
         let journal = namespace.open_journal(Durability::Process).expect("a slot");
         journal.begin(EPOCH, Csn(0));
-        assert_eq!(journal.note(EPOCH, None, &told(2, 3)).expect("kept back"), Noted::Early(Csn(1)));
+        assert_eq!(journal.note(EPOCH, None, told(2, 3)).expect("kept back"), Noted::Early(Csn(1)));
         assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
-        assert_eq!(journal.note(EPOCH, None, &told(0, 2)).expect("written"), Noted::Kept);
+        assert_eq!(journal.note(EPOCH, None, told(0, 2)).expect("written"), Noted::Kept);
         assert_eq!(journal.known(EPOCH), Csn(3));
         assert_eq!(numbers(&namespace.read_journals(EPOCH).expect("readable")), [1, 2, 3]);
     }
@@ -427,7 +428,7 @@ mod tests {
         let namespace = namespace(dir.path());
         let journal = namespace.open_journal(Durability::Process).expect("a slot");
         journal.begin(Epoch(9), Csn(0));
-        assert_eq!(journal.note(EPOCH, None, &told(0, 1)).expect("no error"), Noted::Over);
+        assert_eq!(journal.note(EPOCH, None, told(0, 1)).expect("no error"), Noted::Over);
         assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
     }
 
@@ -443,7 +444,7 @@ mod tests {
         for number in 1..=3 {
             dead.intend(EPOCH, &client, RequestNo(number), std::slice::from_ref(&blob)).expect("written");
         }
-        dead.note(EPOCH, Some((&client, RequestNo(2))), &told(0, 1)).expect("written");
+        dead.note(EPOCH, Some((&client, RequestNo(2))), told(0, 1)).expect("written");
         assert!(namespace.orphaned_journals(EPOCH, &own).is_empty(), "its process lives");
         drop(dead);
         let mut orphaned = namespace.orphaned_journals(EPOCH, &own).pop().expect("a slot without a process");
@@ -469,9 +470,9 @@ mod tests {
         two.begin(EPOCH, Csn(0));
         let (client, blob) = (Id::random(), Blob { name: "task/x/payload".into(), bytes: vec![7; 3] });
         one.intend(EPOCH, &client, RequestNo(1), &[blob]).expect("written");
-        two.note(EPOCH, None, &told(0, 1)).expect("written");
+        two.note(EPOCH, None, told(0, 1)).expect("written");
         assert_eq!(one.known(EPOCH), Csn(1));
-        one.note(EPOCH, Some((&client, RequestNo(1))), &told(0, 1)).expect("written");
+        one.note(EPOCH, Some((&client, RequestNo(1))), told(0, 1)).expect("written");
         let texts = || namespace.read_journals(EPOCH).expect("readable").blobs.len();
         one.begin(EPOCH, Csn(0));
         assert_eq!(texts(), 1);
@@ -524,9 +525,9 @@ mod tests {
         let namespace = namespace(dir.path());
         let journal = namespace.open_journal(Durability::Power).expect("a slot");
         journal.begin(EPOCH, Csn(0));
-        journal.note(EPOCH, None, &told(0, 2)).expect("written");
+        journal.note(EPOCH, None, told(0, 2)).expect("written");
         let bytes = namespace.journals().0;
-        assert_eq!(journal.note(EPOCH, None, &told(1, 2)).expect("nothing to write"), Noted::Kept);
+        assert_eq!(journal.note(EPOCH, None, told(1, 2)).expect("nothing to write"), Noted::Kept);
         assert_eq!(namespace.journals().0, bytes);
     }
 
@@ -544,7 +545,7 @@ mod tests {
             for logged in &mut news.events {
                 logged.event = vec![0; 1_000];
             }
-            journal.note(EPOCH, None, &news).expect("written");
+            journal.note(EPOCH, None, news).expect("written");
             csn += 10;
             if csn % 100 == 0 {
                 extent.set(Mark::Replica, EPOCH, Csn(csn - 50));

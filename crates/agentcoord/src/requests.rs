@@ -14,13 +14,16 @@ pub(crate) struct Requests {
     shared: Arc<Shared>,
 }
 
+/// Gets a client and one of its numbers.
+type Over = dyn Fn(&Id, RequestNo) + Send + Sync;
+
 struct Shared {
     client: Id,
     // A std mutex: never held across an await.
     window: Mutex<Window>,
     resolved: Notify,
     /// Told every number that is resolved.
-    over: Box<dyn Fn(&Id, RequestNo) + Send + Sync>,
+    over: Box<Over>,
 }
 
 impl fmt::Debug for Shared {

@@ -65,8 +65,9 @@ impl Mirror {
     /// Writes down what was told, and answers when it may be acted on.
     async fn keep<T>(&self, answered: Option<(&Id, RequestNo)>, told: Told<T>) -> Result<T> {
         let epoch = self.epoch();
-        let last = told.events.last().map_or(told.after, |logged| logged.csn);
-        match self.journal.note(epoch, answered, &told)? {
+        let Told { answer, after, events } = told;
+        let last = events.last().map_or(after, |logged| logged.csn);
+        match self.journal.note(epoch, answered, Told { answer: (), after, events })? {
             Noted::Kept => self.further.notify_waiters(),
             Noted::Early(_) => self.reach(last).await?,
             Noted::Over => self.serving()?,
@@ -76,7 +77,7 @@ impl Mirror {
         self.serving()?;
         waypoint::reached("request/confirmed");
         self.relieve();
-        Ok(told.answer)
+        Ok(answer)
     }
 
     /// When much waits in the journal, brings the replica further beside the caller: nobody else may be there to do it.
@@ -138,7 +139,7 @@ impl Mirror {
     /// Writes down a page of the log.
     fn note_log(&self, after: Csn, events: Vec<Logged>) -> Result<()> {
         without_gap(after, &events)?;
-        if self.journal.note(self.epoch(), None, &Told { answer: (), after, events })? == Noted::Over {
+        if self.journal.note(self.epoch(), None, Told { answer: (), after, events })? == Noted::Over {
             return self.serving();
         }
         self.further.notify_waiters();
