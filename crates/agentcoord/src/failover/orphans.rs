@@ -36,11 +36,12 @@ pub(crate) async fn settle(link: &Connection) -> Result<()> {
 /// # Errors
 /// The first failure.
 pub(crate) async fn settle_own(link: &Connection) -> Result<()> {
-    let Some((_, journal)) = journal(link).await? else { return Ok(()) };
-    let orphans = journal.orphans();
-    if orphans.is_empty() {
+    // As a rule there is nothing, and then no engine is opened for it.
+    if link.host().journal_if_open().is_none_or(|journal| journal.orphans().is_empty()) {
         return Ok(());
     }
+    let Some((_, journal)) = journal(link).await? else { return Ok(()) };
+    let orphans = journal.orphans();
     let csn = void_all(link, &orphans).await?;
     journal.settled(&orphans, csn)
 }
