@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::ids::{Id, RequestNo};
 use crate::op::Verb;
 
-/// Settles a request of a process that has ended: either it has happened, or it never will. A copy of it that is still on
+/// Settles a request that nobody asks for any more: either it has happened, or it never will. A copy of it that is still on
 /// its way finds its replay slot taken and does nothing. Only AgentCoord itself does that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoidRequest {
-    /// The client that has ended.
+    /// The client that has asked it.
     pub client: Id,
     /// Its request.
     pub request: RequestNo,

@@ -14,7 +14,6 @@ use crate::layout;
 use crate::namespace::Namespace;
 use crate::reads;
 use crate::rows::SqliteRows;
-use crate::turnstile::turnstile;
 
 impl Namespace {
     /// How many records are stored.
@@ -47,9 +46,8 @@ impl Namespace {
     /// `Corrupt` when a record cannot be decoded, and then nothing was written; `Unavailable`.
     pub fn carry_in(&self, mut snapshot: Snapshot) -> Result<()> {
         let derived = snapshot.derive()?;
-        let mut turnstile = turnstile(self.files());
         let mut conn = database::connect(&self.files().database, Synced::EachCommit)?;
-        let passage = turnstile.pass()?;
+        let passage = self.turnstile().pass()?;
         let fault = || Fault::sqlite("carry the state in");
         let txn = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault())?;
         for table in Table::ALL {

@@ -15,11 +15,10 @@ use rusqlite::Connection;
 use crate::database::{self, Synced};
 use crate::error::Fault;
 use crate::feed;
-use crate::gate::{Gate, Passage};
+use crate::gate::Passage;
 use crate::mode::{self, ModeEngine, ModeRow};
 use crate::namespace::Namespace;
 use crate::rows::SqliteRows;
-use crate::turnstile::turnstile;
 
 /// Requests in one commit at most.
 const BATCH: usize = 256;
@@ -57,7 +56,6 @@ pub(crate) struct Committer {
     namespace: Namespace,
     clock: Arc<dyn Clock>,
     conn: Connection,
-    turnstile: Gate,
     /// Rung for those who follow the log of events.
     feed: File,
 }
@@ -65,17 +63,16 @@ pub(crate) struct Committer {
 impl Committer {
     pub(crate) fn open(namespace: Namespace, clock: Arc<dyn Clock>, synced: Synced) -> Result<Self> {
         let conn = database::connect(&namespace.files().database, synced)?;
-        let turnstile = turnstile(namespace.files());
         let path = &namespace.files().feed;
         let feed = feed::open(path).map_err(Fault::io("open", path))?;
-        Ok(Self { namespace, clock, conn, turnstile, feed })
+        Ok(Self { namespace, clock, conn, feed })
     }
 
     /// Runs a request, and those that `next` brings meanwhile, in one transaction. When it returns, all is committed
     /// (or not), and whoever waits in other processes has been rung.
     pub(crate) fn commit<R: Request>(&mut self, first: R, mut next: impl FnMut() -> Option<R>) -> Answered<R> {
         let (conn, clock) = (&self.conn, &*self.clock);
-        let passage = match begin(&self.namespace, conn, &mut self.turnstile) {
+        let passage = match begin(&self.namespace, conn) {
             Ok(passage) => passage,
             Err(fault) => {
                 // Those who came meanwhile have waited too, and would wait as long again.
@@ -126,8 +123,8 @@ fn admit(mode: &Result<Option<ModeRow>, String>, call: &Call) -> Result<()> {
     }
 }
 
-fn begin<'g>(namespace: &Namespace, conn: &Connection, turnstile: &'g mut Gate) -> Result<Passage<'g>, Fault> {
-    let passage = turnstile.pass()?;
+fn begin<'n>(namespace: &'n Namespace, conn: &Connection) -> Result<Passage<'n>, Fault> {
+    let passage = namespace.turnstile().pass()?;
     namespace.still_there()?;
     // A panic in a rule may have left a transaction open.
     give_up(conn);

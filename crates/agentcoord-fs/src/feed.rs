@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::io::unix::AsyncFd;
 
 use crate::error::Fault;
-use crate::inotify::{self, Heard};
+use crate::inotify::{Heard, Watch};
 use crate::namespace::Namespace;
 
 /// How long to wait without having heard the bell.
@@ -50,7 +49,7 @@ impl Feed for FsFeed {
         let file = open(path).map_err(Fault::io("open", path))?;
         // A commit has it for a moment, to try it.
         rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockShared)).map_err(Fault::errno("lock", path))?;
-        let bell = match inotify::watch(path) {
+        let bell = match Watch::on(path) {
             Ok(watch) => Some(on_reactor(watch).map_err(Fault::io("listen to", path))?),
             Err(errno) => {
                 tracing::debug!(%errno, "no inotify; looking every 50 ms");
@@ -74,15 +73,15 @@ pub(crate) fn ring(bell: &File) {
     }
 }
 
-#[allow(deprecated, reason = "the successor is unsafe; an OwnedFd that is moved in meets all that it asks for")]
-fn on_reactor(watch: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+#[allow(deprecated, reason = "the successor is unsafe; a watch that is moved in meets all that it asks for")]
+fn on_reactor(watch: Watch) -> std::io::Result<AsyncFd<Watch>> {
     AsyncFd::new(watch)
 }
 
 struct FsFollower {
     engine: Arc<dyn Engine>,
     /// None: look every [`DEAF`].
-    bell: Option<AsyncFd<OwnedFd>>,
+    bell: Option<AsyncFd<Watch>>,
     /// Locked: somebody follows.
     _followed: File,
 }
@@ -101,7 +100,7 @@ impl FsFollower {
             return Ok(());
         };
         let mut ready = bell.readable().await.map_err(|e| Error::backend("the bell of the log cannot be heard", e))?;
-        let heard = inotify::drain(bell.get_ref());
+        let heard = bell.get_ref().drain();
         ready.clear_ready();
         match heard {
             Heard::Rings | Heard::Overflow => Ok(()),

@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -26,12 +26,20 @@ const PID_BYTES: usize = 11;
 type Doors = Vec<File>;
 type Outcome = Result<Doors, (usize, Errno)>;
 
-/// One process' handle of a gate.
+/// A gate, for all threads of a process.
 #[derive(Debug)]
 pub(crate) struct Gate {
     what: &'static str,
     paths: Vec<PathBuf>,
     patience: Duration,
+    /// The places of those who have passed or have given up. Whoever comes next goes on with one of them, so that there are
+    /// never more threads and files than have waited at one time.
+    places: Mutex<Vec<Place>>,
+}
+
+/// What it takes to pass.
+#[derive(Debug, Default)]
+struct Place {
     /// Open and unlocked; none while they are held or waited with.
     idle: Option<Doors>,
     porter: Option<Porter>,
@@ -54,32 +62,39 @@ struct Customer {
 /// The last door is locked until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Passage<'g> {
-    gate: &'g mut Gate,
+    gate: &'g Gate,
+    place: Place,
     doors: Doors,
 }
 
 impl Gate {
     /// A gate; `what` says in an error what is busy.
     pub(crate) fn new(what: &'static str, paths: Vec<PathBuf>, patience: Duration) -> Self {
-        Self { what, paths, patience, idle: None, porter: None }
+        Self { what, paths, patience, places: Mutex::default() }
     }
 
     /// Passes, waiting at most as long as the patience lasts.
-    pub(crate) fn pass(&mut self) -> Result<Passage<'_>, Fault> {
-        let waiting = self.porter.as_ref().is_some_and(Porter::is_under_way);
-        let doors = if waiting { None } else { Some(self.doors()?) };
-        let doors = match doors.map(Self::at_once) {
-            Some(Ok(doors)) => doors,
-            Some(Err((doors, Errno::WOULDBLOCK))) => self.wait(Some(doors))?,
-            Some(Err((_, errno))) => return Err(Fault::errno("lock", &self.paths[0])(errno)),
-            None => self.wait(None)?,
-        };
-        sign(&doors[doors.len() - 1]);
-        Ok(Passage { gate: self, doors })
+    pub(crate) fn pass(&self) -> Result<Passage<'_>, Fault> {
+        let place = self.places().pop().unwrap_or_default();
+        let mut passage = Passage { gate: self, place, doors: Doors::new() };
+        passage.doors = self.lock(&mut passage.place)?;
+        sign(&passage.doors[passage.doors.len() - 1]);
+        Ok(passage)
     }
 
-    fn doors(&mut self) -> Result<Doors, Fault> {
-        if let Some(doors) = self.idle.take() {
+    fn lock(&self, place: &mut Place) -> Result<Doors, Fault> {
+        if place.porter.as_ref().is_some_and(Porter::is_under_way) {
+            return self.wait(place, None);
+        }
+        match Self::at_once(self.doors(place)?) {
+            Ok(doors) => Ok(doors),
+            Err((doors, Errno::WOULDBLOCK)) => self.wait(place, Some(doors)),
+            Err((_, errno)) => Err(Fault::errno("lock", &self.paths[0])(errno)),
+        }
+    }
+
+    fn doors(&self, place: &mut Place) -> Result<Doors, Fault> {
+        if let Some(doors) = place.idle.take() {
             return Ok(doors);
         }
         self.paths
@@ -102,29 +117,29 @@ impl Gate {
     }
 
     /// Waits on the porter's thread, with new doors or for those that it is waiting with since an earlier time-out.
-    fn wait(&mut self, doors: Option<Doors>) -> Result<Doors, Fault> {
-        if self.porter.is_none() {
-            self.porter = Some(Porter::start().map_err(Fault::io("start a thread to wait for", &self.paths[0]))?);
+    fn wait(&self, place: &mut Place, doors: Option<Doors>) -> Result<Doors, Fault> {
+        if place.porter.is_none() {
+            place.porter = Some(Porter::start().map_err(Fault::io("start a thread to wait for", &self.paths[0]))?);
         }
-        let Some(porter) = &self.porter else { return Err(self.stuck()) };
+        let Some(porter) = &place.porter else { return Err(self.stuck()) };
         let answer = match porter.ask(doors) {
             Ok(answer) => answer,
             // It finished with the earlier doors in this moment: begin afresh.
             Err(NothingUnderWay) => {
-                let doors = self.doors()?;
-                let Some(porter) = &self.porter else { return Err(self.stuck()) };
+                let doors = self.doors(place)?;
+                let Some(porter) = &place.porter else { return Err(self.stuck()) };
                 porter.ask(Some(doors)).map_err(|NothingUnderWay| self.stuck())?
             }
         };
         let outcome = match answer.recv_timeout(self.patience) {
             Ok(outcome) => Some(outcome),
             Err(RecvTimeoutError::Timeout) => {
-                self.porter.as_ref().and_then(Porter::give_up);
+                place.porter.as_ref().and_then(Porter::give_up);
                 // It may have been answered between the time-out and giving up.
                 answer.try_recv().ok()
             }
             Err(RecvTimeoutError::Disconnected) => {
-                self.porter = None;
+                place.porter = None;
                 None
             }
         };
@@ -144,6 +159,10 @@ impl Gate {
         let pid = held.and_then(|path| std::fs::read_to_string(path).ok()).and_then(|text| text.trim().parse().ok());
         Fault::Stuck { what: self.what, pid, waited: self.patience }
     }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Passage<'_> {
@@ -158,8 +177,9 @@ impl Drop for Passage<'_> {
         let doors = std::mem::take(&mut self.doors);
         // Closing unlocks too, so doors that cannot be unlocked are not kept.
         if doors.last().is_some_and(|door| flock(door, FlockOperation::Unlock).is_ok()) {
-            self.gate.idle = Some(doors);
+            self.place.idle = Some(doors);
         }
+        self.gate.places().push(std::mem::take(&mut self.place));
     }
 }
 
@@ -237,8 +257,8 @@ mod tests {
     #[test]
     fn waiter_that_gave_up_does_not_keep_the_gate_shut() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut holder = gate(dir.path(), PATIENCE);
-        let mut waiter = gate(dir.path(), Duration::from_millis(20));
+        let holder = gate(dir.path(), PATIENCE);
+        let waiter = gate(dir.path(), Duration::from_millis(20));
         let passage = holder.pass().expect("free");
         for _ in 0..3 {
             match waiter.pass().map(|_| ()) {
@@ -255,9 +275,9 @@ mod tests {
     #[test]
     fn waiter_gets_the_gate_when_it_is_freed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut holder = gate(dir.path(), PATIENCE);
+        let holder = gate(dir.path(), PATIENCE);
         let passage = holder.pass().expect("free");
-        let mut waiter = gate(dir.path(), PATIENCE);
+        let waiter = gate(dir.path(), PATIENCE);
         let thread = std::thread::spawn(move || waiter.pass().map(|_| ()).is_ok());
         drop(passage);
         assert!(thread.join().expect("no panic"));

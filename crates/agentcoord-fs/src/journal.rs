@@ -11,18 +11,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agentcoord_core::Result;
 use agentcoord_core::ids::{Csn, Epoch, Id, RequestNo};
 use agentcoord_core::mode::ModeEngine;
 use agentcoord_core::op::Blob;
 use agentcoord_core::replica::{Logged, Told};
+use agentcoord_core::{Error, Result};
 
-use self::records::{Pair, Record};
+use self::records::{Answered, Pair, Record};
 use self::slot::Slot;
 use crate::engine::Durability;
 use crate::error::Fault;
 use crate::extent::{Extent, Mark};
 use crate::namespace::Namespace;
+
+/// Bytes that a journal holds only when nobody keeps the replica up to date.
+const MUCH: u64 = 8 << 20;
 
 /// The journal of one process. Clones share it.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ struct Writing {
     known: Csn,
     /// What came before something that is yet to come, by the number it follows on.
     early: BTreeMap<Csn, Vec<Logged>>,
+    /// How many of the records are on the disk.
+    synced: u64,
 }
 
 /// What becomes of something that was told.
@@ -60,7 +65,7 @@ pub enum Noted {
     Over,
 }
 
-/// A request of a process that has ended, without an answer in its journal.
+/// A request without an answer that nobody waits for: its process has ended, or its caller has given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
     /// The client.
@@ -78,7 +83,7 @@ impl Namespace {
         let files = self.files();
         let extent = Extent::open(&files.extent).map_err(Fault::io("open", &files.extent))?;
         let slot = Slot::free(files)?;
-        let writing = Writing { slot, epoch: Epoch(0), known: Csn(0), early: BTreeMap::new() };
+        let writing = Writing { slot, epoch: Epoch(0), known: Csn(0), early: BTreeMap::new(), synced: 0 };
         let namespace = self.clone();
         Ok(Journal { inner: Arc::new(Inner { namespace, extent, durability, writing: Mutex::new(writing) }) })
     }
@@ -95,13 +100,13 @@ impl Namespace {
         slot::size(self.files())
     }
 
-    /// The slots of processes that have ended and asked something in this epoch that nobody was told the answer of. Each
-    /// is kept for the caller until it is dropped.
+    /// The slots of processes that have ended, as far as they hold anything. Each is kept for the caller until it is
+    /// dropped.
     #[must_use]
     pub fn orphaned_journals(&self, epoch: Epoch, but: &Journal) -> Vec<Orphaned> {
         let own = but.writing().slot.number();
         let slots = Slot::ended(self.files(), own);
-        slots.into_iter().filter(|slot| slot.holds_anything()).map(|slot| Orphaned { slot, epoch }).collect()
+        slots.into_iter().filter(|slot| slot.bytes() > 0).map(|slot| Orphaned { slot, epoch }).collect()
     }
 }
 
@@ -113,17 +118,24 @@ pub struct Orphaned {
 }
 
 impl Orphaned {
-    /// What its process has asked without being told the answer.
+    /// What its process has asked in the epoch without being told the answer.
     #[must_use]
     pub fn requests(&self) -> Vec<Orphan> {
         self.slot.orphans(self.epoch)
     }
 
-    /// All of them are settled, and the log went as far as `csn` then: once the replica has that, the slot is emptied.
-    pub fn settled(mut self, csn: Csn, replica: Csn) {
-        if replica >= csn.max(self.slot.covers(self.epoch)) {
-            self.slot.empty();
-        }
+    /// These of its requests are settled; the log went as far as `csn` then.
+    ///
+    /// # Errors
+    /// `Unavailable`: they are found again.
+    pub fn settled(&mut self, orphans: &[Orphan], csn: Csn) -> Result<()> {
+        orphans.iter().try_for_each(|orphan| self.slot.settle(self.epoch, orphan, csn))
+    }
+
+    /// Empties what is over, and what the replica has.
+    pub fn tidy(mut self, replica: Csn) {
+        self.slot.forget_before(self.epoch);
+        self.slot.forget_replicated(replica);
     }
 }
 
@@ -142,16 +154,27 @@ impl Journal {
         writing.slot.forget_replicated(replica);
     }
 
-    /// What the process that had this slot before has asked in this epoch without being told the answer.
+    /// Nobody waits for the answer of a request any more: when it has none, it is an orphan.
+    pub fn give_up(&self, client: &Id, request: RequestNo) {
+        self.writing().slot.give_up(client, request);
+    }
+
+    /// What was asked in this epoch without an answer that anybody waits for, here or by the process that had this slot
+    /// before.
     #[must_use]
     pub fn orphans(&self) -> Vec<Orphan> {
         let writing = self.writing();
         writing.slot.orphans(writing.epoch)
     }
 
-    /// Such a request is settled; the log went as far as `csn` then.
-    pub fn orphan_settled(&self, orphan: &Orphan, csn: Csn) {
-        self.writing().slot.answered(&orphan.client, orphan.request, csn);
+    /// These are settled; the log went as far as `csn` then.
+    ///
+    /// # Errors
+    /// `Unavailable`: they are orphans still.
+    pub fn settled(&self, orphans: &[Orphan], csn: Csn) -> Result<()> {
+        let mut writing = self.writing();
+        let epoch = writing.epoch;
+        orphans.iter().try_for_each(|orphan| writing.slot.settle(epoch, orphan, csn))
     }
 
     /// Everything up to here is on this host: what to tell Redis with a request.
@@ -173,15 +196,23 @@ impl Journal {
         writing.known
     }
 
+    /// Whether so much waits here for the replica that nobody seems to keep it up to date.
+    #[must_use]
+    pub fn holds_much(&self) -> bool {
+        self.writing().slot.bytes() > MUCH
+    }
+
     /// Writes down that a request is about to be sent, with the texts that it brings: the log names them only.
     ///
     /// # Errors
-    /// `Unavailable`: do not send it.
+    /// `Unavailable`, or `Fenced` when a later epoch has begun: do not send it.
     pub fn intend(&self, epoch: Epoch, client: &Id, request: RequestNo, blobs: &[Blob]) -> Result<()> {
-        let mut writing = self.writing();
-        let replica = self.inner.extent.get(Mark::Replica, epoch);
         let record = Record::Intent { epoch, client: client.clone(), request, blobs: Pair::of_blobs(blobs) };
-        writing.slot.append(&record, replica)
+        let mut writing = self.writing();
+        if writing.epoch != epoch {
+            return Err(Error::Fenced { epoch, reason: "this process writes for another epoch by now".to_owned() });
+        }
+        writing.slot.append(&record, || self.inner.extent.get(Mark::Replica, epoch))
     }
 
     /// Writes down what was told. `answered` is the request that it answers, if any. When it is [`Noted::Kept`], it
@@ -189,26 +220,26 @@ impl Journal {
     ///
     /// # Errors
     /// `Unavailable`: do not act on it.
-    pub fn note<T>(&self, epoch: Epoch, answered: Option<(&Id, RequestNo)>, told: &Told<T>) -> Result<Noted> {
+    pub fn note(&self, epoch: Epoch, answered: Option<(&Id, RequestNo)>, told: Told<()>) -> Result<Noted> {
         let mut writing = self.writing();
         if writing.epoch != epoch {
             return Ok(Noted::Over);
         }
         let last = told.events.last().map_or(told.after, |logged| logged.csn);
+        let answered = answered.map(|(client, request)| Answered { client: client.clone(), request, last });
         if told.after > writing.known {
-            let (known, events) = (writing.known, told.events.clone());
-            writing.early.insert(told.after, events);
-            if let Some((client, request)) = answered {
-                writing.slot.answered(client, request, last);
+            if let Some(answered) = &answered {
+                writing.slot.answered(answered);
             }
-            return Ok(Noted::Early(Csn(known.0 + 1)));
+            let missing = Csn(writing.known.0 + 1);
+            writing.early.insert(told.after, told.events);
+            return Ok(Noted::Early(missing));
         }
-        let fresh: Vec<Logged> = told.events.iter().filter(|logged| logged.csn > writing.known).cloned().collect();
-        let replica = self.inner.extent.get(Mark::Replica, epoch);
-        writing.keep(epoch, answered, fresh, replica)?;
-        writing.take_up_early();
-        if let Some((client, request)) = answered {
-            writing.slot.answered(client, request, last);
+        let mut fresh = told.events;
+        fresh.retain(|logged| logged.csn > writing.known);
+        if answered.is_some() || !fresh.is_empty() {
+            writing.keep(answered, fresh, || self.inner.extent.get(Mark::Replica, epoch))?;
+            writing.take_up_early();
         }
         let known = writing.known;
         drop(writing);
@@ -230,9 +261,12 @@ impl Journal {
         if self.inner.durability == Durability::Process {
             return Ok(());
         }
-        let (files, known) = {
+        let (files, appended, known) = {
             let writing = self.writing();
-            (writing.slot.files()?, writing.known)
+            if writing.synced == writing.slot.appended() {
+                return Ok(());
+            }
+            (writing.slot.files()?, writing.slot.appended(), writing.known)
         };
         for file in files {
             rustix::fs::fdatasync(&file).map_err(|errno| Fault::Io {
@@ -241,6 +275,9 @@ impl Journal {
                 source: Arc::new(errno.into()),
             })?;
         }
+        let mut writing = self.writing();
+        writing.synced = writing.synced.max(appended);
+        drop(writing);
         self.inner.extent.set(Mark::Known, epoch, known);
         fence(Ordering::SeqCst);
         Ok(())
@@ -252,17 +289,15 @@ impl Journal {
 }
 
 impl Writing {
-    /// Appends events that follow on what is known.
+    /// Appends an answer, and events that follow on what is known.
     fn keep(
         &mut self,
-        epoch: Epoch,
-        answered: Option<(&Id, RequestNo)>,
+        answered: Option<Answered>,
         events: Vec<Logged>,
-        replica: Option<Csn>,
+        replica: impl FnOnce() -> Option<Csn>,
     ) -> Result<()> {
         let last = events.last().map_or(self.known, |logged| logged.csn);
-        let answered = answered.map(|(client, request)| (client.clone(), request));
-        let record = Record::Told { epoch, answered, events: events.into_iter().map(Into::into).collect() };
+        let record = Record::Told { epoch: self.epoch, answered, events: events.into_iter().map(Into::into).collect() };
         self.slot.append(&record, replica)?;
         self.known = last;
         Ok(())
@@ -275,7 +310,7 @@ impl Writing {
                 return;
             }
             let events: Vec<Logged> = first.remove().into_iter().filter(|logged| logged.csn > self.known).collect();
-            if !events.is_empty() && self.keep(self.epoch, None, events, None).is_err() {
+            if !events.is_empty() && self.keep(None, events, || None).is_err() {
                 // Whoever waits for it reads it again.
                 return;
             }
@@ -343,7 +378,7 @@ mod tests {
         lock.write(&ModeRow { phase: Phase::Preparing, ..ModeRow::serving(Epoch(8), ModeEngine::Files) })
             .expect("a row");
         // Its journal was read already, and this is not acknowledged to anybody.
-        one.note(EPOCH, None, &told(0, 1)).expect("written");
+        one.note(EPOCH, None, told(0, 1)).expect("written");
         assert_eq!(two.known(EPOCH), Csn(0));
     }
 
@@ -364,9 +399,9 @@ mod tests {
         let (one, two) = (one.expect("a slot"), two.expect("another slot"));
         one.begin(EPOCH, Csn(4));
         two.begin(EPOCH, Csn(4));
-        assert_eq!(one.note(EPOCH, None, &told(4, 6)).expect("written"), Noted::Kept);
+        assert_eq!(one.note(EPOCH, None, told(4, 6)).expect("written"), Noted::Kept);
         assert_eq!(two.known(EPOCH), Csn(6));
-        assert_eq!(two.note(EPOCH, None, &told(6, 7)).expect("written"), Noted::Kept);
+        assert_eq!(two.note(EPOCH, None, told(6, 7)).expect("written"), Noted::Kept);
         assert_eq!(numbers(&namespace.read_journals(EPOCH).expect("readable")), [5, 6, 7]);
         assert!(
             namespace.read_journals(Epoch(8)).expect("readable").events.is_empty(),
@@ -380,9 +415,9 @@ mod tests {
         let namespace = namespace(dir.path());
         let journal = namespace.open_journal(Durability::Process).expect("a slot");
         journal.begin(EPOCH, Csn(0));
-        assert_eq!(journal.note(EPOCH, None, &told(2, 3)).expect("kept back"), Noted::Early(Csn(1)));
+        assert_eq!(journal.note(EPOCH, None, told(2, 3)).expect("kept back"), Noted::Early(Csn(1)));
         assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
-        assert_eq!(journal.note(EPOCH, None, &told(0, 2)).expect("written"), Noted::Kept);
+        assert_eq!(journal.note(EPOCH, None, told(0, 2)).expect("written"), Noted::Kept);
         assert_eq!(journal.known(EPOCH), Csn(3));
         assert_eq!(numbers(&namespace.read_journals(EPOCH).expect("readable")), [1, 2, 3]);
     }
@@ -393,7 +428,7 @@ mod tests {
         let namespace = namespace(dir.path());
         let journal = namespace.open_journal(Durability::Process).expect("a slot");
         journal.begin(Epoch(9), Csn(0));
-        assert_eq!(journal.note(EPOCH, None, &told(0, 1)).expect("no error"), Noted::Over);
+        assert_eq!(journal.note(EPOCH, None, told(0, 1)).expect("no error"), Noted::Over);
         assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
     }
 
@@ -409,18 +444,91 @@ mod tests {
         for number in 1..=3 {
             dead.intend(EPOCH, &client, RequestNo(number), std::slice::from_ref(&blob)).expect("written");
         }
-        dead.note(EPOCH, Some((&client, RequestNo(2))), &told(0, 1)).expect("written");
+        dead.note(EPOCH, Some((&client, RequestNo(2))), told(0, 1)).expect("written");
         assert!(namespace.orphaned_journals(EPOCH, &own).is_empty(), "its process lives");
         drop(dead);
-        let mut found = namespace.orphaned_journals(EPOCH, &own);
-        let orphaned = found.pop().expect("a slot without a process");
-        assert_eq!(orphaned.requests().iter().map(|o| o.request.0).collect::<Vec<_>>(), [1, 3]);
+        let mut orphaned = namespace.orphaned_journals(EPOCH, &own).pop().expect("a slot without a process");
+        let requests = orphaned.requests();
+        assert_eq!(requests.iter().map(|o| o.request.0).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(namespace.read_journals(EPOCH).expect("readable").blobs["task/x/payload"], [7; 3]);
-        orphaned.settled(Csn(2), Csn(1));
+        orphaned.settled(&requests, Csn(2)).expect("written");
+        orphaned.tidy(Csn(1));
         assert!(!namespace.read_journals(EPOCH).expect("readable").events.is_empty(), "the replica lacks something");
         let orphaned = namespace.orphaned_journals(EPOCH, &own).pop().expect("still there");
-        orphaned.settled(Csn(2), Csn(2));
+        assert_eq!(orphaned.requests(), [], "they are not settled twice");
+        orphaned.tidy(Csn(2));
         assert!(namespace.read_journals(EPOCH).expect("readable").events.is_empty());
+    }
+
+    #[test]
+    fn texts_stay_until_the_replica_has_their_event_whoever_was_told_of_it_first() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let open = || namespace.open_journal(Durability::Process).expect("a slot");
+        let (one, two) = (open(), open());
+        one.begin(EPOCH, Csn(0));
+        two.begin(EPOCH, Csn(0));
+        let (client, blob) = (Id::random(), Blob { name: "task/x/payload".into(), bytes: vec![7; 3] });
+        one.intend(EPOCH, &client, RequestNo(1), &[blob]).expect("written");
+        two.note(EPOCH, None, told(0, 1)).expect("written");
+        assert_eq!(one.known(EPOCH), Csn(1));
+        one.note(EPOCH, Some((&client, RequestNo(1))), told(0, 1)).expect("written");
+        let texts = || namespace.read_journals(EPOCH).expect("readable").blobs.len();
+        one.begin(EPOCH, Csn(0));
+        assert_eq!(texts(), 1);
+        drop(one);
+        let next = open();
+        assert_eq!(next.orphans(), []);
+        next.begin(EPOCH, Csn(0));
+        assert_eq!(texts(), 1, "the next process with this slot has kept them");
+        next.begin(EPOCH, Csn(1));
+        assert_eq!(texts(), 0);
+    }
+
+    #[test]
+    fn a_request_that_is_given_up_keeps_its_file_until_it_is_settled() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let journal = namespace.open_journal(Durability::Process).expect("a slot");
+        journal.begin(EPOCH, Csn(0));
+        let (client, request) = (Id::random(), RequestNo(1));
+        journal.give_up(&client, request);
+        journal.intend(EPOCH, &client, request, &[]).expect("written");
+        assert_eq!(journal.orphans(), [], "somebody waits for its answer");
+        journal.give_up(&client, request);
+        let orphans = journal.orphans();
+        assert_eq!(orphans, [Orphan { client, request }]);
+        journal.begin(EPOCH, Csn(9));
+        assert!(namespace.journals().0 > 0, "it is not known what became of it");
+        journal.settled(&orphans, Csn(10)).expect("written");
+        assert_eq!(journal.orphans(), []);
+        journal.begin(EPOCH, Csn(9));
+        assert!(namespace.journals().0 > 0, "it may have happened in an event that the replica lacks");
+        journal.begin(EPOCH, Csn(10));
+        assert_eq!(namespace.journals().0, 0);
+    }
+
+    #[test]
+    fn a_request_of_an_epoch_that_is_over_is_not_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let journal = namespace.open_journal(Durability::Process).expect("a slot");
+        journal.begin(Epoch(9), Csn(0));
+        let refused = journal.intend(EPOCH, &Id::random(), RequestNo(1), &[]);
+        assert!(matches!(refused, Err(Error::Fenced { epoch: EPOCH, .. })), "{refused:?}");
+        assert_eq!(namespace.journals().0, 0);
+    }
+
+    #[test]
+    fn what_tells_nothing_new_is_not_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let namespace = namespace(dir.path());
+        let journal = namespace.open_journal(Durability::Power).expect("a slot");
+        journal.begin(EPOCH, Csn(0));
+        journal.note(EPOCH, None, told(0, 2)).expect("written");
+        let bytes = namespace.journals().0;
+        assert_eq!(journal.note(EPOCH, None, told(1, 2)).expect("nothing to write"), Noted::Kept);
+        assert_eq!(namespace.journals().0, bytes);
     }
 
     #[test]
@@ -437,7 +545,7 @@ mod tests {
             for logged in &mut news.events {
                 logged.event = vec![0; 1_000];
             }
-            journal.note(EPOCH, None, &news).expect("written");
+            journal.note(EPOCH, None, news).expect("written");
             csn += 10;
             if csn % 100 == 0 {
                 extent.set(Mark::Replica, EPOCH, Csn(csn - 50));

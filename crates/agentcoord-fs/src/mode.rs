@@ -11,14 +11,13 @@ use agentcoord_core::ids::{Epoch, Id, TOKEN_LIMIT, TOKEN_SEQUENCE_BITS};
 pub use agentcoord_core::mode::{ModeEngine, ModeRow, ModeWord, Phase};
 use agentcoord_core::{Error, Result, waypoint};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
-use rustix::fs::{FlockOperation, fdatasync, flock};
+use rustix::fs::fdatasync;
 
 use crate::database::{self, Synced};
 use crate::error::Fault;
 use crate::gate::{Gate, PATIENCE};
-use crate::layout;
+use crate::layout::{self, Files};
 use crate::namespace::Namespace;
-use crate::turnstile::turnstile;
 
 /// The row, in the caller's transaction or snapshot.
 pub(crate) fn read_row(conn: &Connection) -> Result<Option<ModeRow>> {
@@ -117,6 +116,11 @@ fn check(bytes: &[u8]) -> u8 {
     bytes.iter().fold(1, |crc, byte| (0..8).fold(crc ^ byte, |c: u8, _| (c << 1) ^ if c & 0x80 == 0 { 0 } else { 7 }))
 }
 
+/// The gate before the mode.
+pub(crate) fn gate(files: &Files) -> Gate {
+    Gate::new("the mode lock", vec![files.mode_lock.clone()], PATIENCE)
+}
+
 /// The right to change the mode, until it is dropped.
 #[derive(Debug)]
 pub struct ModeLock {
@@ -127,8 +131,7 @@ pub struct ModeLock {
 
 impl ModeLock {
     pub(crate) fn take(namespace: &Namespace) -> Result<Self> {
-        let mut gate = Gate::new("the mode lock", vec![namespace.files().mode_lock.clone()], PATIENCE);
-        let lock = Self { namespace: namespace.clone(), _door: gate.pass()?.keep() };
+        let lock = Self { namespace: namespace.clone(), _door: namespace.mode_gate().pass()?.keep() };
         lock.namespace.still_there()?;
         Ok(lock)
     }
@@ -150,9 +153,8 @@ impl ModeLock {
         if row.epoch.0 >= TOKEN_LIMIT >> TOKEN_SEQUENCE_BITS {
             return Err(refused(format!("epoch {} does not fit a fencing token", row.epoch)));
         }
-        let mut turnstile = turnstile(self.namespace.files());
         let mut conn = database::connect(&self.namespace.files().database, Synced::EachCommit)?;
-        let passage = turnstile.pass()?;
+        let passage = self.namespace.turnstile().pass()?;
         let stored = (|| {
             let txn = conn
                 .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -196,12 +198,6 @@ impl ModeLock {
 
 fn refused(reason: String) -> Error {
     Error::Refused { policy: "epoch_order", reason }
-}
-
-/// Whether somebody holds the mode lock now; for `status` only, the answer is old when it arrives.
-pub(crate) fn is_changing(namespace: &Namespace) -> bool {
-    File::open(&namespace.files().mode_lock)
-        .is_ok_and(|door| flock(&door, FlockOperation::NonBlockingLockShared).is_err())
 }
 
 #[cfg(test)]

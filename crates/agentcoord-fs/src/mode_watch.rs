@@ -9,7 +9,7 @@ use agentcoord_core::Result;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::error::Fault;
-use crate::inotify;
+use crate::inotify::{Heard, Watch};
 use crate::mode::ModeWord;
 use crate::namespace::Namespace;
 
@@ -38,7 +38,7 @@ impl ModeWatch {
         let path = &namespace.files().mode;
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let end = Arc::new(eventfd(0, flags).map_err(Fault::errno("listen to", path))?);
-        let watch = inotify::watch(path).inspect_err(|errno| tracing::debug!(%errno, "no inotify for the mode")).ok();
+        let watch = Watch::on(path).inspect_err(|errno| tracing::debug!(%errno, "no inotify for the mode")).ok();
         let (heard, seen, namespace) = (Arc::clone(&end), namespace.word(), namespace.clone());
         let thread = std::thread::Builder::new().name("agentcoord-mode".into());
         let started = thread.spawn(move || listen(&namespace, seen, &heard, watch.as_ref(), &changed));
@@ -54,13 +54,7 @@ impl Drop for ModeWatch {
     }
 }
 
-fn listen(
-    namespace: &Namespace,
-    mut seen: Option<ModeWord>,
-    end: &OwnedFd,
-    watch: Option<&OwnedFd>,
-    changed: &dyn Fn(),
-) {
+fn listen(namespace: &Namespace, mut seen: Option<ModeWord>, end: &OwnedFd, watch: Option<&Watch>, changed: &dyn Fn()) {
     let mut watch = watch;
     loop {
         let word = namespace.word();
@@ -77,7 +71,7 @@ fn listen(
         if rustix::io::read(end, &mut count).is_ok() {
             return;
         }
-        if watch.is_some_and(|watch| inotify::drain(watch) == inotify::Heard::Gone) {
+        if watch.is_some_and(|watch| watch.drain() == Heard::Gone) {
             watch = None;
         }
     }

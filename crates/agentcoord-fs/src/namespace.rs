@@ -2,17 +2,19 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentcoord_core::Result;
 use rusqlite::Connection;
 
 use crate::error::Fault;
+use crate::gate::Gate;
 use crate::layout::{self, Files};
 use crate::mode::{self, ModeLock, ModeRow, ModeWord};
 use crate::schema;
 use crate::state_dir::StateDir;
+use crate::turnstile::turnstile;
 
 /// An open namespace. Clones share one connection for reads.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ struct Inner {
     database: (u64, u64),
     word: File,
     bell: File,
+    mode_gate: Gate,
+    turnstile: Gate,
     reader: Mutex<Connection>,
 }
 
@@ -48,9 +52,12 @@ impl Namespace {
             options.open(path).map_err(Fault::io("open", path))
         };
         let (word, bell) = (open(&files.mode)?, open(&files.bell)?);
-        let reader = Mutex::new(schema::open(&files)?);
-        let database = identity(&files).ok_or_else(|| Fault::Removed { path: dir.clone() })?;
-        Ok(Self { inner: Arc::new(Inner { name: name.to_owned(), dir, files, database, word, bell, reader }) })
+        let (mode_gate, turnstile) = (mode::gate(&files), turnstile(&files));
+        let reader = Mutex::new(schema::open(&files, &mode_gate)?);
+        let database = identity(&files.database).ok_or_else(|| Fault::Removed { path: dir.clone() })?;
+        let name = name.to_owned();
+        let inner = Inner { name, dir, files, database, word, bell, mode_gate, turnstile, reader };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Its name.
@@ -82,17 +89,11 @@ impl Namespace {
         ModeLock::take(self)
     }
 
-    /// Whether some process is changing the mode now. The answer may be old when it arrives.
-    #[must_use]
-    pub fn is_mode_locked(&self) -> bool {
-        crate::mode::is_changing(self)
-    }
-
     /// Fails when the database was removed or replaced below this process: others would work on another one.
     ///
     /// By its path, because to open and close the file would let go of SQLite's locks on it.
     pub(crate) fn still_there(&self) -> Result<(), Fault> {
-        if identity(&self.inner.files) == Some(self.inner.database) {
+        if identity(&self.inner.files.database) == Some(self.inner.database) {
             return Ok(());
         }
         Err(Fault::Removed { path: self.inner.dir.clone() })
@@ -106,6 +107,16 @@ impl Namespace {
         &self.inner.word
     }
 
+    /// What whoever changes the mode passes.
+    pub(crate) fn mode_gate(&self) -> &Gate {
+        &self.inner.mode_gate
+    }
+
+    /// What whoever writes passes.
+    pub(crate) fn turnstile(&self) -> &Gate {
+        &self.inner.turnstile
+    }
+
     pub(crate) fn bell(&self) -> &File {
         &self.inner.bell
     }
@@ -115,6 +126,7 @@ impl Namespace {
     }
 }
 
-fn identity(files: &Files) -> Option<(u64, u64)> {
-    std::fs::metadata(&files.database).ok().map(|meta| (meta.dev(), meta.ino()))
+/// Device and inode of the file that has this name now.
+pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }

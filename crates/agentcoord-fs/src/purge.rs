@@ -14,7 +14,6 @@ use crate::mode::ModeLock;
 use crate::namespace::Namespace;
 use crate::reads;
 use crate::state_dir::StateDir;
-use crate::turnstile::turnstile;
 
 impl StateDir {
     /// The namespaces that lie here, by name.
@@ -47,9 +46,8 @@ impl Namespace {
     pub fn purge(&self, lock: &ModeLock, serves: bool) -> Result<()> {
         // Since nobody can change the mode, nobody can begin to serve either.
         lock.row()?;
-        let mut turnstile = turnstile(self.files());
         // Nobody can write until it is out of the way; who then comes through finds that it is gone.
-        let passage = turnstile.pass()?;
+        let passage = self.turnstile().pass()?;
         self.still_there()?;
         let sessions = if serves { reads::state(&self.reader())?.counts.sessions } else { 0 };
         if sessions > 0 {

@@ -19,21 +19,18 @@ use crate::database::{self, Synced};
 use crate::engine::Durability;
 use crate::error::Fault;
 use crate::extent::{Extent, Mark};
-use crate::gate::Gate;
 use crate::journal::Found;
 use crate::layout;
 use crate::mode::{ModeLock, read_row, store_row};
 use crate::namespace::Namespace;
 use crate::reads;
 use crate::rows::{SqliteRows, read_entries, read_one, read_state};
-use crate::turnstile::turnstile;
 
 /// Who applies the events of Redis to the files.
 #[derive(Debug)]
 pub struct Replica {
     namespace: Namespace,
     conn: Connection,
-    turnstile: Gate,
     extent: Extent,
 }
 
@@ -50,7 +47,7 @@ impl Replica {
         };
         let conn = database::connect(&files.database, synced)?;
         let extent = Extent::open(&files.extent).map_err(Fault::io("open", &files.extent))?;
-        Ok(Self { namespace: namespace.clone(), conn, turnstile: turnstile(files), extent })
+        Ok(Self { namespace: namespace.clone(), conn, extent })
     }
 
     /// Applies events of an epoch that follow on what the replica has; those that it has are passed over. `blobs` are the
@@ -67,7 +64,7 @@ impl Replica {
             events = replica::continuation(last, found.events).map_err(gap)?;
             blobs.extend(found.blobs);
         }
-        let passage = self.turnstile.pass()?;
+        let passage = self.namespace.turnstile().pass()?;
         self.namespace.still_there()?;
         let fault = || Fault::sqlite("apply events");
         let txn = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault())?;
@@ -124,9 +121,8 @@ impl ModeLock {
     /// `Unavailable` when the journals have a gap, and then nobody is served: what comes after it was acknowledged.
     pub fn install(&self, found: Found, reading: &Reading, audit: &str) -> Result<Installed> {
         let namespace = self.namespace();
-        let mut turnstile = turnstile(namespace.files());
         let mut conn = database::connect(&namespace.files().database, Synced::EachCommit)?;
-        let passage = turnstile.pass()?;
+        let passage = namespace.turnstile().pass()?;
         let fault = || Fault::sqlite("take over");
         let txn = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault())?;
         let preparing = read_row(&txn)?.ok_or(Fault::NoMode)?;

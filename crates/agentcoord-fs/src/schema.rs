@@ -7,17 +7,17 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::database::{self, Synced};
 use crate::error::Fault;
-use crate::gate::{Gate, PATIENCE};
+use crate::gate::Gate;
 use crate::layout::{self, Files};
 
 /// Marks the file as ours (`AgCo`), for people who look at it with other tools.
 const APPLICATION_ID: i32 = 0x4167_436F;
 
 /// Opens the database for reads; creates it first when it is new.
-pub(crate) fn open(files: &Files) -> Result<Connection> {
+pub(crate) fn open(files: &Files, mode_gate: &Gate) -> Result<Connection> {
     let conn = database::connect_reader(&files.database)?;
     if version(&conn)? == 0 {
-        create(files)?;
+        create(files, mode_gate)?;
     }
     match version(&conn)? {
         SCHEMA => Ok(conn),
@@ -37,10 +37,9 @@ fn version(conn: &Connection) -> Result<u32> {
     Ok(u32::try_from(version).unwrap_or(u32::MAX))
 }
 
-fn create(files: &Files) -> Result<()> {
+fn create(files: &Files, mode_gate: &Gate) -> Result<()> {
     // Changing the journal mode does not wait for others as transactions do, so processes that start together queue here.
-    let mut gate = Gate::new("the mode lock", vec![files.mode_lock.clone()], PATIENCE);
-    let _passage = gate.pass()?;
+    let _passage = mode_gate.pass()?;
     let mut conn = database::connect(&files.database, Synced::EachCommit)?;
     if version(&conn)? != 0 {
         return Ok(());

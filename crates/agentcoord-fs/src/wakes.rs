@@ -19,7 +19,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::database;
 use crate::error::Fault;
-use crate::inotify::{self, Heard};
+use crate::inotify::{Heard, Watch};
 use crate::namespace::Namespace;
 use crate::reads::{self, News};
 
@@ -72,7 +72,7 @@ impl FsWakes {
         }
         let bell = &self.namespace.files().bell;
         let watch =
-            inotify::watch(bell).inspect_err(|errno| tracing::debug!(%errno, "no inotify; looking every 50 ms")).ok();
+            Watch::on(bell).inspect_err(|errno| tracing::debug!(%errno, "no inotify; looking every 50 ms")).ok();
         let conn = database::connect_reader(&self.namespace.files().database)?;
         let (_, last) = reads::bounds(&conn)?;
         let listener =
@@ -122,7 +122,7 @@ impl Shared {
 struct Listener {
     conn: Connection,
     /// None: look every [`DEAF`].
-    watch: Option<OwnedFd>,
+    watch: Option<Watch>,
     /// Events up to here were looked at.
     seen: Csn,
     sink: WakeSink,
@@ -160,7 +160,7 @@ impl Listener {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.shared.nudge, &mut count);
         let Some(watch) = &self.watch else { return false };
-        match inotify::drain(watch) {
+        match watch.drain() {
             Heard::Rings => false,
             Heard::Overflow => true,
             Heard::Gone => {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::failover::come_back::look_every;
+use crate::failover::orphans;
 use crate::keeper;
 
 /// What the owner tells the thread.
@@ -113,9 +114,7 @@ async fn live(
             // Another engine serves: it hears at once that this process lives, and tells it what concerns it.
             _ = switches.changed() => next_beat = Instant::now(),
             () = tokio::time::sleep_until(next_look) => {
-                if let Err(error) = link.host().withdraw_complaint().await {
-                    tracing::debug!(%error, "a return to Redis may have to wait for this process");
-                }
+                share_failover(link).await;
                 next_look = Instant::now() + look_every;
             }
             () = tokio::time::sleep_until(next_beat) => {
@@ -143,6 +142,16 @@ async fn live(
                 }
             }
         }
+    }
+}
+
+/// A session's share of what is done for the way to Redis and back, whoever is the keeper.
+async fn share_failover(link: &Connection) {
+    if let Err(error) = link.host().withdraw_complaint().await {
+        tracing::debug!(%error, "a return to Redis may have to wait for this process");
+    }
+    if let Err(error) = orphans::settle_own(link).await {
+        tracing::debug!(%error, "requests that nobody waits for are not settled yet");
     }
 }
 

@@ -53,9 +53,10 @@ struct Shared {
 }
 
 impl Shared {
-    fn new() -> Self {
+    fn new(host: &Host) -> Self {
+        let host = host.clone();
         Self {
-            requests: Requests::new(),
+            requests: Requests::new(move |client, request| host.is_over(client, request)),
             withdrawals: Mutex::default(),
             withdrawn: Notify::new(),
             outstanding: watch::Sender::new(0),
@@ -75,18 +76,19 @@ impl Connection {
         while let Err(error) = connection.opened().await {
             connection.recover(error, begun).await?;
         }
-        if style == Style::OneShot {
-            connection.share_failover().await;
-        }
+        connection.share_failover(style).await;
         Ok(connection)
     }
 
-    /// A command's share of what a keeper does for the way to Redis and back. What does not come about is left to the next one.
-    async fn share_failover(&self) {
-        if let Err(error) = orphans::settle_predecessor(self).await {
-            tracing::debug!(%error, "the requests of a dead process are not settled yet");
+    /// Everybody's share of what is done for the way to Redis and back, and a command's, where no keeper may be. What does not
+    /// come about is left to the next one.
+    async fn share_failover(&self, style: Style) {
+        if let Err(error) = orphans::settle_own(self).await {
+            tracing::debug!(%error, "requests that nobody waits for are not settled yet");
         }
-        if let Err(error) = come_back::share(self).await {
+        if style == Style::OneShot
+            && let Err(error) = come_back::share(self).await
+        {
             tracing::debug!(%error, "Redis does not get everything back yet");
         }
     }
@@ -96,7 +98,9 @@ impl Connection {
     /// # Errors
     /// `Invalid` for a state directory that cannot be used.
     pub fn unopened(config: Config, style: Style) -> Result<Self> {
-        Ok(Self::with(Host::new(config, style)?, Arc::new(Shared::new()), News::default()))
+        let host = Host::new(config, style)?;
+        let shared = Arc::new(Shared::new(&host));
+        Ok(Self::with(host, shared, News::default()))
     }
 
     /// A connection of the same client for another runtime: same numbers, own link to the engine.
@@ -119,7 +123,7 @@ impl Connection {
 
     /// Another client of the same workspace, with a link of its own.
     pub(crate) fn stranger(&self) -> Self {
-        Self::with(self.inner.host.clone(), Arc::new(Shared::new()), News::default())
+        Self::with(self.inner.host.clone(), Arc::new(Shared::new(&self.inner.host)), News::default())
     }
 
     pub(crate) fn host(&self) -> &Host {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use agentcoord_core::engine::{Engine, EngineKind, Feed, Wakes};
-use agentcoord_core::ids::Epoch;
+use agentcoord_core::ids::{Epoch, Id, RequestNo};
 use agentcoord_core::script::Script;
 use agentcoord_core::time::Clock;
 use agentcoord_core::{Error, Result, Store};
@@ -145,6 +145,13 @@ impl Host {
 
     pub(crate) fn journal_if_open(&self) -> Option<Journal> {
         self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nobody asks for the outcome of a request any more. If its answer has not come, the journal must not wait for it.
+    pub(crate) fn is_over(&self, client: &Id, request: RequestNo) {
+        if let Some(journal) = self.journal_if_open() {
+            journal.give_up(client, request);
+        }
     }
 
     /// Tells when another engine or epoch serves.

@@ -64,25 +64,27 @@ impl Drop for Seat {
     }
 }
 
-/// Makes this process a candidate. One thread serves all sessions of a namespace.
-pub(crate) fn join(connection: &Connection) -> Seat {
+/// Makes this process a candidate. One thread serves all seats of a namespace; none when it cannot be started: others may
+/// keep, and every session has its time to live.
+pub(crate) fn join(connection: &Connection) -> Option<Seat> {
     let file = connection.host().namespace().keeper_file().to_owned();
+    let link = connection.stranger();
+    let thread = std::thread::Builder::new().name("agentcoord-keeper".into());
+    let seat = sit(file, |count| thread.spawn(move || candidate(&link, &count)).map(drop));
+    seat.inspect_err(|error| tracing::warn!(%error, "the keeper's thread cannot be started")).ok()
+}
+
+/// Takes a seat; the first one starts the thread, which gets the count of them.
+fn sit(file: PathBuf, start: impl FnOnce(value::Receiver<usize>) -> std::io::Result<()>) -> std::io::Result<Seat> {
     let mut seats = seats();
     if let Some(members) = seats.get(&file) {
         members.send_modify(|n| *n += 1);
-        return Seat { file };
+        return Ok(Seat { file });
     }
     let (members, count) = value::channel(1);
-    let link = connection.stranger();
-    let thread = std::thread::Builder::new().name("agentcoord-keeper".into());
-    match thread.spawn(move || candidate(&link, &count)) {
-        Ok(_) => {
-            seats.insert(file.clone(), members);
-        }
-        // Others may keep, and every session has its time to live.
-        Err(error) => tracing::warn!(%error, "the keeper's thread cannot be started"),
-    }
-    Seat { file }
+    start(count)?;
+    seats.insert(file.clone(), members);
+    Ok(Seat { file })
 }
 
 /// Waits for the office, again and again while this process has a session.
@@ -356,5 +358,27 @@ async fn evict(link: &Connection, session: &Id, pid: u32) -> Result<()> {
 fn report(outcome: Result<()>) {
     if let Err(error) = outcome {
         tracing::warn!(%error, "a session could not be ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_could_not_start_the_thread_has_no_seat_to_leave() {
+        let file = PathBuf::from("a keeper's file of this test");
+        assert!(sit(file.clone(), |_| Err(std::io::ErrorKind::WouldBlock.into())).is_err());
+        let mut count = None;
+        let start = |members| {
+            count = Some(members);
+            Ok(())
+        };
+        let seat = sit(file.clone(), start).expect("the thread is there");
+        let count = count.expect("the thread was started by this one");
+        assert_eq!(*count.borrow(), 1);
+        drop(seat);
+        assert_eq!(*count.borrow(), 0);
+        seats().remove(&file);
     }
 }

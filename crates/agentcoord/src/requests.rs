@@ -1,6 +1,7 @@
 //! Request numbers: every mutation of a process has one, and a number is given out only when the replay window allows.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentcoord_core::ids::{Id, RequestNo};
@@ -10,15 +11,25 @@ use tokio::sync::Notify;
 /// The numbers of one client. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests {
-    client: Id,
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+/// Gets a client and one of its numbers.
+type Over = dyn Fn(&Id, RequestNo) + Send + Sync;
+
 struct Shared {
+    client: Id,
     // A std mutex: never held across an await.
     window: Mutex<Window>,
     resolved: Notify,
+    /// Told every number that is resolved.
+    over: Box<Over>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("client", &self.client).field("window", &self.window).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -35,12 +46,14 @@ pub(crate) struct Unresolved {
 }
 
 impl Requests {
-    pub(crate) fn new() -> Self {
-        Self { client: Id::random(), shared: Arc::default() }
+    /// The numbers of a new client. `over` is told each one once nobody asks for its outcome any more.
+    pub(crate) fn new(over: impl Fn(&Id, RequestNo) + Send + Sync + 'static) -> Self {
+        let (window, resolved) = (Mutex::default(), Notify::new());
+        Self { shared: Arc::new(Shared { client: Id::random(), window, resolved, over: Box::new(over) }) }
     }
 
     pub(crate) fn client(&self) -> &Id {
-        &self.client
+        &self.shared.client
     }
 
     /// The next number; waits while number `n - 256` is unresolved, so that no replay slot is overwritten too early.
@@ -77,6 +90,7 @@ impl Drop for Unresolved {
     fn drop(&mut self) {
         self.shared.window().unresolved.remove(&self.number.0);
         self.shared.resolved.notify_waiters();
+        (self.shared.over)(&self.shared.client, self.number);
     }
 }
 
@@ -86,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn number_waits_for_the_slot_it_would_overwrite() {
-        let requests = Requests::new();
+        let requests = Requests::new(|_, _| ());
         let mut held = Vec::new();
         for _ in 0..REPLAY_WINDOW {
             held.push(requests.next().await);

@@ -1,4 +1,4 @@
--- request/void: settles a request of a client that has ended: it has happened, or it never will.
+-- request/void: settles a request that nobody asks for any more: it has happened, or it never will.
 -- op {client, request}
 -- returns {settled}
 

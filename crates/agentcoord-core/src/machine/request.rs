@@ -1,4 +1,4 @@
-//! The rule that settles what a dead client has asked for.
+//! The rule that settles a request that nobody asks for any more.
 
 use crate::error::Policy;
 use crate::limits;

@@ -18,7 +18,16 @@ pub(super) enum Record {
     /// A request is about to be sent.
     Intent { epoch: Epoch, client: Id, request: RequestNo, blobs: Vec<Pair> },
     /// Something was told.
-    Told { epoch: Epoch, answered: Option<(Id, RequestNo)>, events: Vec<Kept> },
+    Told { epoch: Epoch, answered: Option<Answered>, events: Vec<Kept> },
+}
+
+/// A request that needs no other answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Answered {
+    pub(super) client: Id,
+    pub(super) request: RequestNo,
+    /// How far the log went then. What the request has made is not behind it, whoever was told of that first.
+    pub(super) last: Csn,
 }
 
 /// A text and its name.

@@ -1,8 +1,7 @@
 //! A slot: two files that take turns, kept by a lock on the first one for as long as its process lives.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use agentcoord_core::ids::{Csn, Epoch, Id, RequestNo};
 use rustix::fs::{FlockOperation, flock};
 
 use super::Orphan;
-use super::records::{Record, decode_all};
+use super::records::{Answered, Record, decode_all};
 use crate::error::Fault;
 use crate::layout::Files;
 
@@ -26,8 +25,10 @@ pub(super) struct Slot {
     number: usize,
     halves: [Half; 2],
     active: usize,
-    /// Requests without an answer that were here when the slot was taken: their process has ended.
-    inherited: HashSet<(Id, RequestNo)>,
+    /// How many records were appended since the slot was taken.
+    appended: u64,
+    /// Requests whose answer nobody waits for any more: their process has ended, or their caller has given up.
+    orphaned: HashSet<(Id, RequestNo)>,
 }
 
 /// One of the two files.
@@ -37,10 +38,10 @@ struct Half {
     end: u64,
     /// The latest epoch of its records.
     epoch: Epoch,
-    /// The last event that is in it, or that an answer to one of its requests may have made.
+    /// The last event that is in it, or that one of its requests may have made.
     covers: Csn,
-    /// Requests that were sent, or are about to be, and their epoch.
-    open: HashMap<(Id, RequestNo), Epoch>,
+    /// Requests of that epoch that were sent, or are about to be, and have no answer.
+    open: HashSet<(Id, RequestNo)>,
 }
 
 impl Slot {
@@ -73,24 +74,27 @@ impl Slot {
         }
         let second = open(&paths[1]).map_err(Fault::io("open", &paths[1]))?;
         let load = |file: File, path: &Path| Half::load(file).map_err(Fault::io("read", path));
-        let mut halves = [load(first, &paths[0])?, load(second, &paths[1])?];
+        let ((one, some), (two, others)) = (load(first, &paths[0])?, load(second, &paths[1])?);
+        let active = usize::from(two.end > 0 && two.end < one.end);
+        let mut slot = Self { number, halves: [one, two], active, appended: 0, orphaned: HashSet::new() };
         // An answer may stand in the other file than its request.
-        let [one, two] = &mut halves;
-        let answered: HashSet<_> = one.answers()?.union(&two.answers()?).cloned().collect();
-        for half in &mut halves {
-            half.open.retain(|request, _| !answered.contains(request));
+        for answered in some.iter().chain(&others) {
+            slot.answered(answered);
         }
-        let active = usize::from(halves[1].end > 0 && halves[1].end < halves[0].end);
-        let inherited = halves.iter().flat_map(|half| half.open.keys().cloned()).collect();
-        Ok(Some(Self { number, halves, active, inherited }))
+        slot.orphaned = slot.halves.iter().flat_map(|half| half.open.iter().cloned()).collect();
+        Ok(Some(slot))
     }
 
     pub(super) fn number(&self) -> usize {
         self.number
     }
 
-    pub(super) fn holds_anything(&self) -> bool {
-        self.halves.iter().any(|half| half.end > 0)
+    pub(super) fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.halves.iter().map(|half| half.end).sum()
     }
 
     pub(super) fn files(&self) -> Result<[File; 2]> {
@@ -98,20 +102,28 @@ impl Slot {
         Ok([clone(&self.halves[0])?, clone(&self.halves[1])?])
     }
 
-    /// Requests of an epoch without an answer, of processes that had the slot before.
+    /// Requests of an epoch without an answer that nobody waits for.
     pub(super) fn orphans(&self, epoch: Epoch) -> Vec<Orphan> {
-        let open = self.halves.iter().flat_map(|half| &half.open);
-        let open = open.filter(|(request, of)| **of == epoch && self.inherited.contains(request));
+        let of_epoch = self.halves.iter().filter(|half| half.epoch == epoch);
+        let open: HashSet<_> = of_epoch.flat_map(|half| &half.open).filter(|r| self.orphaned.contains(r)).collect();
         let mut orphans: Vec<Orphan> =
-            open.map(|((client, request), _)| Orphan { client: client.clone(), request: *request }).collect();
+            open.into_iter().map(|(client, request)| Orphan { client: client.clone(), request: *request }).collect();
         orphans.sort_by_key(|orphan| orphan.request);
         orphans
     }
 
-    /// How far the log of an epoch is in it.
-    pub(super) fn covers(&self, epoch: Epoch) -> Csn {
-        let of_epoch = self.halves.iter().filter(|half| half.epoch == epoch);
-        of_epoch.map(|half| half.covers).max().unwrap_or_default()
+    /// Nobody waits for the answer of a request any more.
+    pub(super) fn give_up(&mut self, client: &Id, request: RequestNo) {
+        let request = (client.clone(), request);
+        if self.halves.iter().any(|half| half.open.contains(&request)) {
+            self.orphaned.insert(request);
+        }
+    }
+
+    /// An orphan is settled, when the log went as far as `csn`.
+    pub(super) fn settle(&mut self, epoch: Epoch, orphan: &Orphan, csn: Csn) -> Result<()> {
+        let answered = Answered { client: orphan.client.clone(), request: orphan.request, last: csn };
+        self.append(&Record::Told { epoch, answered: Some(answered), events: Vec::new() }, || None)
     }
 
     /// Empties what holds nothing of this epoch or a later one.
@@ -119,6 +131,8 @@ impl Slot {
         for half in self.halves.iter_mut().filter(|half| half.epoch < epoch) {
             half.empty();
         }
+        let halves = &self.halves;
+        self.orphaned.retain(|request| halves.iter().any(|half| half.open.contains(request)));
     }
 
     /// Empties what the replica has.
@@ -128,76 +142,65 @@ impl Slot {
         }
     }
 
-    pub(super) fn empty(&mut self) {
-        for half in &mut self.halves {
-            half.empty();
-        }
-    }
-
-    /// Appends a record. `replica` is how far the replica of its epoch goes, if that is known.
-    pub(super) fn append(&mut self, record: &Record, replica: Option<Csn>) -> Result<()> {
+    /// Appends a record. `replica` finds how far the replica of its epoch goes, if that is known.
+    pub(super) fn append(&mut self, record: &Record, replica: impl FnOnce() -> Option<Csn>) -> Result<()> {
         let other = 1 - self.active;
-        if self.halves[self.active].end > TURN && self.halves[other].may_go(replica) {
+        if self.halves[self.active].end > TURN && self.halves[other].may_go(replica()) {
             self.halves[other].empty();
             self.active = other;
         }
         let half = &mut self.halves[self.active];
         half.append(record).map_err(Fault::io("write", Path::new("journal")))?;
-        if let Record::Told { answered: Some((client, request)), events, .. } = record {
-            let last = events.last().map_or(Csn(0), |event| Csn(event.csn));
-            self.answered(client, *request, last);
+        self.appended += 1;
+        if let Record::Told { answered: Some(answered), .. } = record {
+            self.answered(answered);
         }
         Ok(())
     }
 
-    /// A request was answered, when the log went as far as `csn`.
-    pub(super) fn answered(&mut self, client: &Id, request: RequestNo, csn: Csn) {
+    /// A request has an answer: it is no reason any more to keep its file, once the replica has what it may have made.
+    pub(super) fn answered(&mut self, Answered { client, request, last }: &Answered) {
+        let request = (client.clone(), *request);
         for half in &mut self.halves {
-            if half.open.remove(&(client.clone(), request)).is_some() {
-                half.covers = half.covers.max(csn);
+            if half.open.remove(&request) {
+                half.covers = half.covers.max(*last);
             }
         }
+        self.orphaned.remove(&request);
     }
 }
 
 impl Half {
-    fn load(mut file: File) -> std::io::Result<Self> {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let (records, end) = decode_all(&bytes);
-        let mut half = Self { file, end, epoch: Epoch(0), covers: Csn(0), open: HashMap::new() };
+    /// A file as it was left, and the answers that stand in it.
+    fn load(file: File) -> std::io::Result<(Self, Vec<Answered>)> {
+        let (records, end) = read(&file)?;
+        let mut half = Self { file, end, epoch: Epoch(0), covers: Csn(0), open: HashSet::new() };
         for record in &records {
             half.count(record);
         }
-        Ok(half)
-    }
-
-    /// The requests whose answers stand here.
-    fn answers(&mut self) -> Result<HashSet<(Id, RequestNo)>> {
-        let records = read(&self.file).map_err(Fault::io("read", Path::new("journal")))?;
         let answered = |record| match record {
             Record::Told { answered, .. } => answered,
             Record::Intent { .. } => None,
         };
-        Ok(records.into_iter().filter_map(answered).collect())
+        Ok((half, records.into_iter().filter_map(answered).collect()))
     }
 
     fn count(&mut self, record: &Record) {
-        let of = match record {
-            Record::Intent { epoch, client, request, .. } => {
-                self.open.insert((client.clone(), *request), *epoch);
-                *epoch
-            }
-            Record::Told { epoch, .. } => *epoch,
-        };
-        if of > self.epoch {
-            (self.epoch, self.covers) = (of, Csn(0));
+        let (Record::Intent { epoch, .. } | Record::Told { epoch, .. }) = record;
+        if *epoch > self.epoch {
+            (self.epoch, self.covers) = (*epoch, Csn(0));
+            self.open.clear();
         }
-        if let Record::Told { events, .. } = record
-            && of == self.epoch
-            && let Some(last) = events.last()
-        {
-            self.covers = self.covers.max(Csn(last.csn));
+        if *epoch < self.epoch {
+            return;
+        }
+        match record {
+            Record::Intent { client, request, .. } => {
+                self.open.insert((client.clone(), *request));
+            }
+            Record::Told { events, .. } => {
+                self.covers = events.last().map_or(self.covers, |last| self.covers.max(Csn(last.csn)));
+            }
         }
     }
 
@@ -229,7 +232,7 @@ pub(super) fn read_all(files: &Files) -> Result<Vec<Record>> {
     for number in numbers(files) {
         for path in files.journal(number) {
             match File::open(&path) {
-                Ok(file) => records.extend(read(&file).map_err(Fault::io("read", &path))?),
+                Ok(file) => records.extend(read(&file).map_err(Fault::io("read", &path))?.0),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => return Err(Fault::io("open", &path)(e).into()),
             }
@@ -260,8 +263,8 @@ fn numbers(files: &Files) -> Vec<usize> {
     numbers
 }
 
-/// The records of a file, whatever its cursor.
-fn read(file: &File) -> std::io::Result<Vec<Record>> {
+/// The records of a file, whatever its cursor, and how many bytes they are.
+fn read(file: &File) -> std::io::Result<(Vec<Record>, u64)> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -270,7 +273,7 @@ fn read(file: &File) -> std::io::Result<Vec<Record>> {
             n => filled += n,
         }
     }
-    Ok(decode_all(&bytes[..filled]).0)
+    Ok(decode_all(&bytes[..filled]))
 }
 
 /// The standard library opens with O_CLOEXEC: children do not inherit the lock.

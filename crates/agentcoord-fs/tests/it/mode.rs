@@ -112,7 +112,6 @@ fn wait_for_a_lock_that_is_not_let_go_ends_and_names_the_process() {
         let agent = Agent::register(store.engine(Threading::Threaded), "ada").await;
         // As a stopped process would sit in both.
         let mode_lock = store.namespace.lock_mode().unwrap();
-        assert!(store.namespace.is_mode_locked());
         let door = std::fs::OpenOptions::new().read(true).write(true).open(store.file("writer.lock")).unwrap();
         rustix::fs::flock(&door, rustix::fs::FlockOperation::LockExclusive).unwrap();
         door.write_all_at(b"4242      \n", 0).unwrap();
@@ -128,4 +127,22 @@ fn wait_for_a_lock_that_is_not_let_go_ends_and_names_the_process() {
         assert!(agent.run(tasks(["free again".to_owned()])).await.is_ok());
         assert!(store.namespace.lock_mode().is_ok());
     });
+}
+
+#[test]
+fn waiting_again_for_a_lock_that_is_not_let_go_takes_no_further_files() {
+    let store = Store::new();
+    let door = std::fs::File::open(store.file("mode.lock")).unwrap();
+    rustix::fs::flock(&door, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let open_doors = || {
+        let files =
+            std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        files.filter(|path| *path == store.file("mode.lock")).count()
+    };
+    assert!(store.namespace.lock_mode().is_err());
+    let waiting = open_doors();
+    assert!(store.namespace.lock_mode().is_err());
+    assert_eq!(open_doors(), waiting);
+    drop(door);
+    assert!(store.namespace.lock_mode().is_ok());
 }

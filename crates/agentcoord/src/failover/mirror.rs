@@ -14,26 +14,31 @@ use agentcoord_core::replica::{Logged, Told};
 use agentcoord_core::table::{Entry, Range, Table};
 use agentcoord_core::time::Reading;
 use agentcoord_core::{Error, Result, waypoint};
+use agentcoord_fs::Journal;
 use agentcoord_fs::journal::Noted;
-use agentcoord_fs::{Journal, Namespace};
 use agentcoord_redis::{RedisEngine, RedisFeed, RedisFollower, Stepped};
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
+
+use crate::failover::replicate;
+use crate::host::Host;
 
 /// Events that are read at once.
 pub(crate) const PAGE: usize = 256;
 /// How long an answer waits for those before it, which are mostly on their way to other tasks of this process.
 const MOMENT: Duration = Duration::from_millis(2);
+/// Pause between two looks whether the replica lags.
+const BREATH: Duration = Duration::from_millis(200);
 
 /// The engine of a namespace on Redis that this host may take over.
 pub(crate) struct Mirror {
     redis: Arc<RedisEngine>,
-    namespace: Namespace,
+    host: Host,
     journal: Journal,
     /// Rung when the journal has got further.
     further: Notify,
-    /// Told when Redis knows less than this host.
-    lost: Arc<dyn Fn() + Send + Sync>,
+    /// Held by the task that brings the replica further, when there is one.
+    relief: Arc<Mutex<()>>,
 }
 
 impl fmt::Debug for Mirror {
@@ -44,19 +49,14 @@ impl fmt::Debug for Mirror {
 
 impl Mirror {
     /// The journal must have begun the engine's epoch.
-    pub(crate) fn new(
-        redis: Arc<RedisEngine>,
-        namespace: Namespace,
-        journal: Journal,
-        lost: Arc<dyn Fn() + Send + Sync>,
-    ) -> Self {
-        Self { redis, namespace, journal, further: Notify::new(), lost }
+    pub(crate) fn new(redis: Arc<RedisEngine>, host: Host, journal: Journal) -> Self {
+        Self { redis, host, journal, further: Notify::new(), relief: Arc::default() }
     }
 
     /// Looks at the mode word: before a request is sent, and after its answer was written down.
     fn serving(&self) -> Result<()> {
         let epoch = self.epoch();
-        if self.namespace.word().is_some_and(|word| word.serves(epoch, ModeEngine::Redis)) {
+        if self.host.namespace().word().is_some_and(|word| word.serves(epoch, ModeEngine::Redis)) {
             return Ok(());
         }
         Err(Error::Fenced { epoch, reason: "the engine of this workspace is another one by now".to_owned() })
@@ -65,8 +65,9 @@ impl Mirror {
     /// Writes down what was told, and answers when it may be acted on.
     async fn keep<T>(&self, answered: Option<(&Id, RequestNo)>, told: Told<T>) -> Result<T> {
         let epoch = self.epoch();
-        let last = told.events.last().map_or(told.after, |logged| logged.csn);
-        match self.journal.note(epoch, answered, &told)? {
+        let Told { answer, after, events } = told;
+        let last = events.last().map_or(after, |logged| logged.csn);
+        match self.journal.note(epoch, answered, Told { answer: (), after, events })? {
             Noted::Kept => self.further.notify_waiters(),
             Noted::Early(_) => self.reach(last).await?,
             Noted::Over => self.serving()?,
@@ -75,7 +76,24 @@ impl Mirror {
         self.journal.sync(epoch)?;
         self.serving()?;
         waypoint::reached("request/confirmed");
-        Ok(told.answer)
+        self.relieve();
+        Ok(answer)
+    }
+
+    /// When much waits in the journal, brings the replica further beside the caller: nobody else may be there to do it.
+    fn relieve(&self) {
+        if !self.journal.holds_much() {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.relief).try_lock_owned() else { return };
+        let (host, redis, known) = (self.host.clone(), Arc::clone(&self.redis), self.known());
+        tokio::spawn(async move {
+            if let Err(error) = replicate::up_to(&host, &redis, known).await {
+                tracing::debug!(%error, "the replica lags");
+            }
+            tokio::time::sleep(BREATH).await;
+            drop(turn);
+        });
     }
 
     /// Resolves when the journal has everything up to here.
@@ -90,7 +108,19 @@ impl Mirror {
                 break;
             }
         }
-        self.catch_up().await
+        self.catch_up_to(last).await
+    }
+
+    /// Reads the log, in which this event must be.
+    async fn catch_up_to(&self, last: Csn) -> Result<()> {
+        self.catch_up().await?;
+        if self.known() >= last { Ok(()) } else { Err(self.has_lost()) }
+    }
+
+    /// Redis lacks what it has told, or what it has counted. Waiting does not bring it back.
+    fn has_lost(&self) -> Error {
+        self.host.suspicion().has_lost(self.epoch());
+        Error::unavailable("Redis has lost changes that it had acknowledged")
     }
 
     /// Reads the log up to its end.
@@ -109,8 +139,11 @@ impl Mirror {
     /// Writes down a page of the log.
     fn note_log(&self, after: Csn, events: Vec<Logged>) -> Result<()> {
         without_gap(after, &events)?;
-        self.journal.note(self.epoch(), None, &Told { answer: (), after, events })?;
+        if self.journal.note(self.epoch(), None, Told { answer: (), after, events })? == Noted::Over {
+            return self.serving();
+        }
         self.further.notify_waiters();
+        self.relieve();
         Ok(())
     }
 
@@ -157,7 +190,8 @@ impl Engine for Mirror {
         self.journal.intend(call.epoch, &call.client, call.request, &call.blobs)?;
         waypoint::reached("request/intended");
         loop {
-            match self.redis.step_told(&call, Some(self.known())).await? {
+            let known = self.known();
+            match self.redis.step_told(&call, Some(known)).await? {
                 Stepped::Done(told) => {
                     waypoint::reached("request/answered");
                     // It was executed, whatever becomes of it: whether it counts is found by asking again.
@@ -165,11 +199,8 @@ impl Engine for Mirror {
                     let unknown = |error: Error| Error::OutcomeUnknown { request, source: Some(error.into()) };
                     return self.keep(Some((&call.client, request)), told).await.map_err(unknown);
                 }
-                Stepped::Behind => self.catch_up().await?,
-                Stepped::Lost => {
-                    (self.lost)();
-                    return Err(Error::unavailable("Redis has lost changes that it had acknowledged"));
-                }
+                Stepped::Behind => self.catch_up_to(Csn(known.0 + 1)).await?,
+                Stepped::Lost => return Err(self.has_lost()),
             }
         }
     }
@@ -197,7 +228,9 @@ impl Engine for Mirror {
     async fn events(&self, after: Csn, limit: usize) -> Result<Vec<Event>> {
         self.serving()?;
         let logged = self.redis.log(after, limit).await?;
-        self.catch_up().await?;
+        if let Some(last) = logged.last() {
+            self.catch_up_to(last.csn).await?;
+        }
         self.serving()?;
         logged.iter().map(Logged::event).collect()
     }
@@ -240,7 +273,7 @@ impl Follower for MirrorFollower {
         let logged = self.tail.log(after, limit).await?;
         if let Some(last) = logged.last() {
             if self.mirror.known() < last.csn {
-                self.mirror.catch_up().await?;
+                self.mirror.catch_up_to(last.csn).await?;
             }
             self.mirror.serving()?;
         }

@@ -1,4 +1,5 @@
-//! Bringing what Redis has done into the files, by the keeper as it happens, and by commands where there is none.
+//! Bringing what Redis has done into the files: by the keeper as it happens, and where there is none by commands and by
+//! whoever's journal grows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ const FEW: usize = 100;
 const GATHER: Duration = Duration::from_millis(25);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_millis(200);
+/// The slow look behind the news that another engine serves.
+const SAFETY: Duration = Duration::from_secs(5);
 /// Commands let the replica lag so far.
 const SHARE: u64 = 32;
 
@@ -34,8 +37,8 @@ pub(crate) async fn follow(link: &Connection) {
             _ = switches.changed() => continue,
         };
         match followed {
-            // Nothing to follow now: files serve, or nobody may take over.
-            Ok(()) => drop(switches.changed().await),
+            // Nothing to follow now: files serve, or nobody may take over. Switches may go unheard.
+            Ok(()) => drop(tokio::time::timeout(SAFETY, switches.changed()).await),
             Err(error) => {
                 tracing::debug!(%error, "the replica could not be brought up to date");
                 tokio::time::sleep(RETRY).await;
@@ -73,9 +76,20 @@ pub(crate) async fn share(host: &Host, redis: &Arc<RedisEngine>, known: Csn, rep
     if known.0.saturating_sub(replica.0) < SHARE {
         return Ok(());
     }
-    let events = redis.log(replica, PAGE).await?;
-    let writer = open(host).await?;
-    apply(writer, redis, events).await.map(drop)
+    up_to(host, redis, known.min(Csn(replica.0 + PAGE as u64))).await
+}
+
+/// Brings the replica up to what is known, behind the keeper's back, should there be one: applying twice does nothing.
+pub(crate) async fn up_to(host: &Host, redis: &Arc<RedisEngine>, known: Csn) -> Result<()> {
+    let mut replica = host.namespace().csn()?;
+    while replica < known {
+        let events = redis.log(replica, PAGE).await?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        (_, replica) = apply(open(host).await?, redis, events).await?;
+    }
+    Ok(())
 }
 
 async fn open(host: &Host) -> Result<Replica> {

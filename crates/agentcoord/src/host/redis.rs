@@ -84,15 +84,12 @@ impl Host {
         let (journal, replica) = (self.journal()?, self.namespace().csn()?);
         journal.begin(epoch, replica);
         if self.style() == Style::OneShot {
-            // Behind the keeper's back, should there be one: applying twice does nothing.
             let known = journal.known(epoch);
             if let Err(error) = replicate::share(self, &engine, known, replica).await {
                 tracing::debug!(%error, "the replica lags");
             }
         }
-        let host = self.clone();
-        let lost = Arc::new(move || host.suspicion().has_lost(epoch));
-        let mirror = Arc::new(Mirror::new(Arc::clone(&engine), self.namespace().clone(), journal, lost));
+        let mirror = Arc::new(Mirror::new(Arc::clone(&engine), self.clone(), journal));
         let feed = MirrorFeed::new(Arc::clone(&mirror), feed);
         Ok(self.opened(mirror, wakes, Arc::new(feed), serving, Some(engine)))
     }

@@ -1,18 +1,13 @@
 //! A request that arrives long after its process has died.
 
-use std::time::{Duration, Instant};
-
 use agentcoord::core::engine::EngineKind;
-use agentcoord::core::ids::Csn;
-use agentcoord::core::op::Verb;
-use agentcoord::core::request::VoidRequest;
-use agentcoord::core::table::Table;
 use agentcoord::core::task::{TaskFilter, TaskQueue};
 use agentcoord::{Config, Connection, CoordinationClient, Style};
 use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 
 use super::process::{Orders, PATIENCE, Process, histories, let_all_go, quick};
+use crate::failover::settled;
 use crate::place::Place;
 
 /// It stands in the request and nowhere else.
@@ -61,22 +56,6 @@ impl Network {
 async fn tasks(client: &CoordinationClient) -> usize {
     let filter = TaskFilter { text: Some(TITLE.to_owned()), limit: 10, ..TaskFilter::default() };
     TaskQueue::list(&client.store().await.unwrap(), &filter).await.unwrap().items.len()
-}
-
-/// Waits until the log after `since` says that a request of this client was settled.
-async fn settled(session: &CoordinationClient, since: Csn, client: &str) {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        let store = session.store().await.unwrap();
-        let events = store.engine().events(since, 500).await.unwrap();
-        let voids = events.iter().filter(|event| event.verb == VoidRequest::NAME);
-        let mut slots = voids.flat_map(|event| &event.images).filter(|image| image.table == Table::Ring);
-        if slots.any(|slot| slot.key.starts_with(client)) {
-            return;
-        }
-        assert!(Instant::now() < give_up, "the request was not settled");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use agentcoord::CoordinationClient;
 use agentcoord::core::engine::EngineKind;
 use agentcoord::core::history::PruneHistory;
 use agentcoord::core::op::Actor;
 use agentcoord::core::snapshot::Snapshot;
 use agentcoord::core::table::Table;
-use agentcoord::core::task::NewTask;
+use agentcoord::core::task::{CreateTasks, NewTask};
+use agentcoord::{Config, Connection, CoordinationClient, Style};
 use agentcoord_fs::{Namespace, StateDir};
 use agentcoord_redis::{Deadlines, RedisUrl, carry_out};
 use agentcoord_testkit::redis_server::RedisServer;
@@ -65,6 +65,29 @@ async fn files_hold_what_redis_holds_and_the_other_way_round() {
         server.restart();
         served_by(&one, EngineKind::Redis).await;
         same(&server, &namespace).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_stays_without_a_session_lets_its_journal_not_grow_for_ever() {
+    const TEXT: usize = 64 << 10;
+    const MUCH: u64 = 8 << 20;
+    let server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let mut config = Config::new(place.dir.path(), place.dir.path().join("state"));
+    config.redis_url = Some(server.url());
+    let connection = Connection::open(config, Style::LongRunning).await.unwrap();
+    let eve = Actor::Human("eve".into());
+    let create = async || {
+        let mut task = NewTask::titled("more");
+        task.description = Some("x".repeat(TEXT));
+        connection.run(&eve, CreateTasks::new(vec![task])).await.unwrap();
+        connection.condition().await.unwrap().unwrap().journal_bytes
+    };
+    while create().await <= MUCH {}
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while create().await > MUCH {
+        assert!(Instant::now() < give_up, "{:?}", connection.condition().await);
     }
 }
 

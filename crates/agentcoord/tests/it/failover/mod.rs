@@ -8,6 +8,10 @@ mod partial;
 use std::time::{Duration, Instant};
 
 use agentcoord::core::engine::EngineKind;
+use agentcoord::core::ids::Csn;
+use agentcoord::core::op::Verb;
+use agentcoord::core::request::VoidRequest;
+use agentcoord::core::table::Table;
 use agentcoord::core::task::{TaskFilter, TaskQueue};
 use agentcoord::{CoordinationClient, SessionBuilder};
 
@@ -34,6 +38,22 @@ async fn served_by(client: &CoordinationClient, wanted: EngineKind) {
             "{wanted:?} did not come to serve: {:?}",
             client.connection().condition().await
         );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until the log after `since` says that a request of this client was settled.
+pub(crate) async fn settled(session: &CoordinationClient, since: Csn, client: &str) {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        let store = session.store().await.unwrap();
+        let events = store.engine().events(since, 500).await.unwrap();
+        let voids = events.iter().filter(|event| event.verb == VoidRequest::NAME);
+        let mut slots = voids.flat_map(|event| &event.images).filter(|image| image.table == Table::Ring);
+        if slots.any(|slot| slot.key.starts_with(client)) {
+            return;
+        }
+        assert!(Instant::now() < give_up, "the request was not settled");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

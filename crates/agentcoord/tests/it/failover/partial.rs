@@ -1,6 +1,6 @@
 //! Some processes reach Redis and others do not: all end on one engine, and it does not flap.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentcoord::core::engine::EngineKind;
 use agentcoord::core::task::NewTask;
@@ -8,7 +8,7 @@ use agentcoord::{CoordinationClient, Error};
 use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 
-use super::{RETURN_AFTER, engine, quick, served_by, titles};
+use super::{RETURN_AFTER, engine, quick, served_by, settled, titles};
 use crate::place::Place;
 
 /// One who reaches Redis through a proxy, and one who reaches it directly.
@@ -96,4 +96,46 @@ async fn a_black_hole_is_an_outage_after_the_detection_window() {
     proxy.heal();
     served_by(&direct, EngineKind::Redis).await;
     assert_eq!(titles(&direct).await, ["x"]);
+}
+
+/// Waits until the files have everything.
+async fn replicated(client: &CoordinationClient) {
+    let replica = async || client.connection().condition().await.unwrap().unwrap().replica.unwrap();
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while let (known, replica) = replica().await
+        && replica < known
+    {
+        assert!(Instant::now() < give_up, "{replica} of {known}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_caller_has_gone_is_settled_and_no_journal_waits_for_it() {
+    let (_server, proxy, _place, direct, far) = stage().await;
+    let since = direct.store().await.unwrap().state().await.unwrap().csn;
+    proxy.hold_requests(Requests::containing("given up"));
+    tokio::select! {
+        created = far.create_task(NewTask::titled("given up")) => panic!("{created:?}"),
+        () = async { while proxy.held() == 0 { tokio::task::yield_now().await } } => {}
+    }
+    settled(&direct, since, far.connection().client().as_str()).await;
+    let held = proxy.held();
+    proxy.release_requests();
+    assert!(proxy.wait_delivered(held, Duration::from_secs(5)));
+    const TEXT: usize = 64 << 10;
+    const TASKS: usize = 60;
+    for number in 0..TASKS {
+        let mut task = NewTask::titled(format!("{number}"));
+        task.description = Some("x".repeat(TEXT));
+        far.create_task(task).await.unwrap();
+        if number % 10 == 0 {
+            replicated(&far).await;
+        }
+    }
+    assert_eq!(titles(&direct).await.len(), TASKS, "it did nothing when it arrived");
+    let condition = far.connection().condition().await.unwrap().unwrap();
+    assert_eq!(condition.engine, "redis");
+    let all = (TASKS * TEXT) as u64;
+    assert!(condition.journal_bytes < all / 2, "{} of {all} bytes", condition.journal_bytes);
 }
