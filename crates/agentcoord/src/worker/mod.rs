@@ -100,7 +100,7 @@ pub struct Worked {
     pub failed: u64,
     /// Tasks that were put back.
     pub released: u64,
-    /// Claims that were over before the handler was done: nothing was written.
+    /// Claims that were over before it was said how the task went: nothing was written.
     pub lost: u64,
 }
 
