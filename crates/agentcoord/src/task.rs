@@ -98,10 +98,10 @@ impl Connection {
     /// `fallback` when neither the request nor the task says how long.
     ///
     /// # Errors
-    /// Those of the claim. When it is made and cannot be read or bounded, [`Connection::settle`] puts the task back.
+    /// Those of the claim. A task that cannot be read or bounded is put back; `OutcomeUnknown` when that may have failed.
     ///
     /// # Cancel safety
-    /// Dropped, it leaves the line or puts the task back with [`Connection::settle`].
+    /// Cancel-safe: dropped, it leaves the line or puts the task back, with the next [`Connection::settle`].
     pub async fn claim_and_read(
         &self,
         actor: &Actor,
@@ -110,14 +110,12 @@ impl Connection {
     ) -> Result<Option<TaskDetail>> {
         let Claim::Claimed(claim) = self.claim(actor, body).await? else { return Ok(None) };
         let claimed = Claimed::new(self.clone(), Arc::new(actor.clone()), claim);
-        let mut detail = claimed.read().await?;
-        if detail.task.deadline.is_none() && detail.task.token == Some(claimed.claim.token) {
-            let ClaimRef { key, token, .. } = claimed.claim.clone();
-            self.run(actor, ExtendTask { key, token, lease: millis(fallback) }).await?;
-            detail = claimed.read().await?;
+        let read = claimed.bounded(fallback).await;
+        if read.is_err() {
+            claimed.put_back().await?;
         }
         claimed.keep();
-        Ok(Some(detail))
+        read.map(Some)
     }
 }
 
@@ -402,6 +400,26 @@ impl Claimed {
     async fn read(&self) -> Result<TaskDetail> {
         let store = self.connection.store().await?;
         store.tasks().show(&IdPrefix::parse("id", &self.claim.key)?).await
+    }
+
+    /// Reads it, and gives it a deadline when it has none.
+    async fn bounded(&self, lease: Duration) -> Result<TaskDetail> {
+        let detail = self.read().await?;
+        if detail.task.deadline.is_some() || detail.task.token != Some(self.claim.token) {
+            return Ok(detail);
+        }
+        let ClaimRef { key, token, .. } = self.claim.clone();
+        self.connection.run(&self.actor, ExtendTask { key, token, lease: millis(lease) }).await?;
+        self.read().await
+    }
+
+    async fn put_back(&self) -> Result<()> {
+        let request = self.connection.next_number().await;
+        let body = ReleaseTask { key: self.claim.key.clone(), token: self.claim.token };
+        match self.connection.ask(request.number, &self.actor, body).await {
+            Ok(_) | Err(Error::Stale { .. }) => Ok(()),
+            Err(error) => Err(Error::OutcomeUnknown { request: request.number, source: Some(Box::new(error)) }),
+        }
     }
 
     fn keep(mut self) -> ClaimRef {
