@@ -8,7 +8,7 @@ use crate::error::{Noun, Result};
 use crate::ids::{Id, IdPrefix, SHORT_ID};
 use crate::limits;
 use crate::op::Op;
-use crate::record::{DependencyRecord, SetbackRecord, TaskRecord};
+use crate::record::{DependencyRecord, KeyRecord, SetbackRecord, TaskRecord};
 use crate::table::{Range, Table, index};
 use crate::task::{
     CancelTask, Claim, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, Dependency, ExtendTask, FailTask,
@@ -131,6 +131,14 @@ impl Store {
             name: record.name,
         };
         Ok(records.into_iter().flatten().map(setback).collect())
+    }
+
+    /// The digests of what was created under idempotency keys, in the order asked; none for a key that is free.
+    pub async fn task_keys(&self, keys: &[&str]) -> Result<Vec<Option<String>>> {
+        let (_, clock) = self.now().await?;
+        let keys: Vec<String> = keys.iter().map(|key| KeyRecord::of_task(key)).collect();
+        let known = self.get_all::<KeyRecord>(&keys).await?;
+        Ok(known.into_iter().map(|key| Some(key.filter(|key| key.expires_at > clock.wall)?.digest)).collect())
     }
 
     /// What a task depends on.
