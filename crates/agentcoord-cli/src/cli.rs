@@ -30,7 +30,8 @@ pub(crate) struct Global {
     /// Act as this agent: a name, an id, or a unique id prefix [env: AGENTCOORD_AGENT]
     #[arg(long = "as", value_name = "AGENT", global = true)]
     pub(crate) agent: Option<String>,
-    /// Write on tasks, board, approvals and audit log only while this lock is held: its token [env: AGENTCOORD_FENCE]
+    /// Write on tasks, board, approvals and audit log only while this lock is held: its token [env: AGENTCOORD_FENCE,
+    /// which counts in the namespace that AGENTCOORD_FENCE_NAMESPACE names]
     #[arg(long, value_name = "TOKEN", global = true)]
     pub(crate) fence: Option<u64>,
     /// The Redis to use [env: AGENTCOORD_REDIS_URL, REDIS_URL] [default: redis://127.0.0.1:6379]

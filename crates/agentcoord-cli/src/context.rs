@@ -12,10 +12,12 @@ use crate::logging;
 use crate::output::{self, Meta};
 use crate::process::Signals;
 
-/// The token of the lock that `locks run` holds.
+/// The token of the lock that `locks run` holds; below `tasks work`, that of the claim.
 pub(crate) const FENCE: &str = "AGENTCOORD_FENCE";
-/// The namespace of that lock.
+/// The namespace of that lock; without it the token is of no lock.
 pub(crate) const FENCE_NAMESPACE: &str = "AGENTCOORD_FENCE_NAMESPACE";
+/// The task that `tasks work` runs a command for.
+pub(crate) const TASK_ID: &str = "AGENTCOORD_TASK_ID";
 
 /// The surroundings of one command.
 #[derive(Debug)]
@@ -81,9 +83,16 @@ impl Context {
         if let Some(token) = self.settings.fence {
             return Ok(Some(Token(token)));
         }
-        let Some(exported) = variable(FENCE).filter(|_| variable(FENCE_NAMESPACE).as_deref() == Some(namespace)) else {
+        let Some(exported) = variable(FENCE) else { return Ok(None) };
+        let its_namespace = variable(FENCE_NAMESPACE);
+        if its_namespace.is_none() && variable(TASK_ID).is_none() && !self.settings.quiet {
+            output::complain(&format!(
+                "warning: {FENCE} does not count without {FENCE_NAMESPACE}, the namespace of its lock; or use --fence\n"
+            ));
+        }
+        if its_namespace.as_deref() != Some(namespace) {
             return Ok(None);
-        };
+        }
         match exported.parse() {
             Ok(token) => Ok(Some(Token(token))),
             Err(_) => {

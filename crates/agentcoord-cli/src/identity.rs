@@ -5,7 +5,7 @@
 //!    belongs to, so that two conversations under one name are two agents.
 //! 3. A name that nobody has is registered on the spot by verbs that begin something, and not found by all others.
 
-use agentcoord::core::agent::{Agent, AgentState, Register, SessionKind};
+use agentcoord::core::agent::{Identity, Register, SessionKind};
 use agentcoord::core::ids::{Id, IdPrefix, SHORT_ID};
 use agentcoord::core::limits;
 use agentcoord::core::op::Actor;
@@ -50,7 +50,7 @@ impl Caller {
         Self { actor: Actor::Session(session.clone()), session, agent, name }
     }
 
-    fn of(agent: Agent) -> Self {
+    fn of(agent: Identity) -> Self {
         Self::new(agent.session, agent.key, agent.name)
     }
 }
@@ -96,7 +96,7 @@ pub(crate) async fn maybe(context: &Context, unknown: Unknown) -> Result<Option<
     let key = host_key();
     if let Some(agent) = by_name(&store, name, &key, unknown).await? {
         // Verbs that begin something also continue an agent whose session has ended; the registration does that.
-        if unknown == Unknown::NotFound || agent.state != AgentState::Gone {
+        if unknown == Unknown::NotFound || agent.is_live {
             return Ok(Some(Caller::of(agent)));
         }
     }
@@ -157,7 +157,7 @@ async fn parent_session(store: &Store, named: Option<&str>) -> Result<Option<Cal
 }
 
 /// The agent of a name in this host session, or of an id.
-async fn by_name(store: &Store, name: &str, key: &str, unknown: Unknown) -> Result<Option<Agent>, CliError> {
+async fn by_name(store: &Store, name: &str, key: &str, unknown: Unknown) -> Result<Option<Identity>, CliError> {
     if let Some(agent) = store.agent_known_as(name, key).await? {
         return Ok(Some(agent));
     }
@@ -166,7 +166,7 @@ async fn by_name(store: &Store, name: &str, key: &str, unknown: Unknown) -> Resu
     if unknown == Unknown::Register && digits.as_str().len() < SHORT_ID {
         return Ok(None);
     }
-    match store.agents().find(name).await {
+    match store.agent(name).await {
         // The name of another host session's agent is not this one's, even if it looks like an id.
         Ok(agent) if agent.name == name => Ok(None),
         Ok(agent) => Ok(Some(agent)),

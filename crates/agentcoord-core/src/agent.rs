@@ -302,6 +302,23 @@ pub struct Agent {
     pub waiting_for: Option<String>,
 }
 
+/// Who an agent is, without what it holds and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its short id.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// Its newest session.
+    pub session: Id,
+    /// Its role.
+    pub role: String,
+    /// What it can do.
+    pub capabilities: Vec<String>,
+    /// Whether that session lives.
+    pub is_live: bool,
+}
+
 /// Why an agent is suspected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

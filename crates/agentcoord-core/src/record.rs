@@ -186,6 +186,13 @@ record! {
     KeyRecord { key: String, digest: String, expires_at: WallMs; }
 }
 
+impl KeyRecord {
+    /// Where the idempotency key of a task is kept.
+    pub(crate) fn of_task(key: &str) -> String {
+        format!("task/{key}")
+    }
+}
+
 impl Record for KeyRecord {
     const TABLE: Table = Table::Key;
 

@@ -28,10 +28,18 @@ fn sorted(field: &'static str, words: &[String]) -> Result<()> {
     Err(Error::invalid(field, words.join(", "), "sorted words without repeats; the constructors see to it"))
 }
 
+/// What a claim asks for.
+fn wish(tags: &[String], lease: Option<u64>, wait: Option<u64>) -> Result<()> {
+    check::names("tags", tags, limits::CLAIM_TAGS)?;
+    sorted("tags", tags)?;
+    check::duration("lease", lease)?;
+    check::range("wait", wait.unwrap_or(0), 0, limits::DURATION)
+}
+
 /// Claims the best matching task, or one named task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimTask {
-    /// A certain task, by what was typed; none: the best one.
+    /// A certain task, by what was typed: it is claimed at once, whatever its tags; none: the best one.
     pub id: Option<String>,
     /// The task must carry any of these; empty: any task. Sorted, without repeats (see [`ClaimTask::new`]).
     pub tags: Vec<String>,
@@ -58,11 +66,15 @@ impl Verb for ClaimTask {
     fn validate(&self) -> Result<()> {
         if let Some(id) = &self.id {
             IdPrefix::parse("id", id)?;
+            let alone = |field, given: String| Error::invalid(field, given, "none: a certain task is claimed at once");
+            if !self.tags.is_empty() {
+                return Err(alone("tags", self.tags.join(", ")));
+            }
+            if let Some(wait @ 1..) = self.wait {
+                return Err(alone("wait", wait.to_string()));
+            }
         }
-        check::names("tags", &self.tags, limits::CLAIM_TAGS)?;
-        sorted("tags", &self.tags)?;
-        check::duration("lease", self.lease)?;
-        check::range("wait", self.wait.unwrap_or(0), 0, limits::DURATION)
+        wish(&self.tags, self.lease, self.wait)
     }
 }
 
@@ -85,10 +97,7 @@ impl NextTask {
     }
 
     fn validate(&self) -> Result<()> {
-        check::names("tags", &self.tags, limits::CLAIM_TAGS)?;
-        sorted("tags", &self.tags)?;
-        check::duration("lease", self.lease)?;
-        check::range("wait", self.wait.unwrap_or(0), 0, limits::DURATION)
+        wish(&self.tags, self.lease, self.wait)
     }
 }
 

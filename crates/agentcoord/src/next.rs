@@ -4,13 +4,13 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use agentcoord_core::Result;
-use agentcoord_core::task::{Claim, NextTask};
+use agentcoord_core::task::{Claim, ClaimRef, NextTask};
 
 use crate::client::{Pending, millis};
 use crate::task::Task;
 
 /// What becomes of a task before the next one is claimed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum End {
     Done(Option<String>),
     Failed { reason: String, retry: bool },
@@ -19,8 +19,8 @@ pub(crate) enum End {
 /// The end of a task and the claim of the next one, to be made. Await it.
 #[derive(Debug)]
 #[must_use = "a task ends, and the next one is claimed, when it is awaited"]
-pub struct NextBuilder {
-    task: Task,
+pub struct NextBuilder<'a> {
+    task: &'a Task,
     end: End,
     next: NextTask,
 }
@@ -30,15 +30,16 @@ impl Task {
     /// tags (none: any task) in the same step. Awaiting it waits for one.
     ///
     /// # Errors
-    /// `Stale` when somebody else has the task now: then nothing was written, and nothing is claimed.
+    /// `Stale` when somebody else has the task now: then nothing was written, and nothing is claimed. A refusal of the claim
+    /// refuses both. A next task that cannot be read goes back, and this one is completed all the same.
     ///
     /// # Cancel safety
     /// Cancel-safe: dropped once the request is under way, the task is completed all the same and nothing is claimed.
     pub fn complete_and_claim<T: Into<String>>(
-        self,
+        &self,
         result: Option<String>,
         tags: impl IntoIterator<Item = T>,
-    ) -> NextBuilder {
+    ) -> NextBuilder<'_> {
         self.next(End::Done(result), tags)
     }
 
@@ -46,21 +47,21 @@ impl Task {
     /// [`Task::complete_and_claim`] does.
     ///
     /// # Errors
-    /// `Stale` when somebody else has the task now: then nothing was written, and nothing is claimed.
+    /// As [`Task::complete_and_claim`].
     ///
     /// # Cancel safety
     /// Cancel-safe: dropped once the request is under way, the task has failed all the same and nothing is claimed.
     pub fn fail_and_claim<T: Into<String>>(
-        self,
+        &self,
         reason: impl Into<String>,
         retry: bool,
         tags: impl IntoIterator<Item = T>,
-    ) -> NextBuilder {
+    ) -> NextBuilder<'_> {
         self.next(End::Failed { reason: reason.into(), retry }, tags)
     }
 
     /// Ends it, and claims the next one if that is wanted.
-    pub(crate) async fn ended(&self, end: End, next: Option<NextTask>) -> Result<Option<Self>> {
+    pub(crate) async fn end(&self, end: End, next: Option<NextTask>) -> Result<Option<ClaimRef>> {
         let holder = self.holder();
         let claim = match end {
             End::Done(result) => {
@@ -75,17 +76,17 @@ impl Task {
             }
         };
         match claim {
-            Claim::Claimed(claim) => Self::read(holder.clone(), claim).await.map(Some),
+            Claim::Claimed(claim) => Ok(Some(claim)),
             Claim::Queued { .. } | Claim::Nothing { .. } | Claim::Lapsed { .. } => Ok(None),
         }
     }
 
-    fn next<T: Into<String>>(self, end: End, tags: impl IntoIterator<Item = T>) -> NextBuilder {
+    fn next<T: Into<String>>(&self, end: End, tags: impl IntoIterator<Item = T>) -> NextBuilder<'_> {
         NextBuilder { task: self, end, next: NextTask::new(tags.into_iter().map(Into::into).collect()) }
     }
 }
 
-impl NextBuilder {
+impl NextBuilder<'_> {
     /// How long to wait for the next task; zero answers at once. Default: without limit.
     pub fn timeout(mut self, wait: Duration) -> Self {
         self.next.wait = Some(millis(wait));
@@ -99,11 +100,16 @@ impl NextBuilder {
     }
 }
 
-impl IntoFuture for NextBuilder {
+impl<'a> IntoFuture for NextBuilder<'a> {
     type Output = Result<Option<Task>>;
-    type IntoFuture = Pending<'static, Option<Task>>;
+    type IntoFuture = Pending<'a, Option<Task>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.task.ended(self.end, Some(self.next)).await })
+        Box::pin(async move {
+            match self.task.end(self.end, Some(self.next)).await? {
+                Some(claim) => Task::read(self.task.holder().clone(), claim).await.map(Some),
+                None => Ok(None),
+            }
+        })
     }
 }

@@ -1,19 +1,22 @@
 //! Tasks as an agent uses them.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentcoord_core::ids::{IdPrefix, Token};
+use agentcoord_core::op::{Actor, Verb};
 use agentcoord_core::store::Backend;
 use agentcoord_core::task::{
     CancelTask, Claim, ClaimRef, ClaimTask, CompleteTask, CreateTasks, CreatedTask, ExtendTask, FailTask, NewTask,
-    ProgressTask, RedriveTask, ReleaseTask, StartTask, TaskDetail, TaskStatus,
+    ProgressTask, RedriveTask, ReleaseTask, StartTask, TaskChanged, TaskDetail, TaskStatus,
 };
-use agentcoord_core::{Result, limits};
+use agentcoord_core::{Error, Result, limits};
 use serde::de::DeserializeOwned;
 
 use crate::audit::Entry;
 use crate::client::{CoordinationClient, Holder, Pending, millis};
+use crate::connection::Connection;
 use crate::lock::FileLock;
 use crate::wait::{SAFETY, Withdrawal};
 
@@ -23,18 +26,36 @@ impl CoordinationClient {
     /// # Errors
     /// `Invalid` for bad input; `NotFound` when it depends on a task that is not there; `Refused` when an idempotency key
     /// is used again for something else.
-    pub async fn create_task(&self, mut task: NewTask) -> Result<CreatedTask> {
+    pub async fn create_task(&self, task: NewTask) -> Result<CreatedTask> {
+        let created = self.create_tasks(vec![task]).await?;
+        created.into_iter().next().ok_or_else(|| Error::unavailable("the engine answered no task"))
+    }
+
+    /// Creates any number of tasks, in order, as many in one step as it takes: all of those, or none.
+    ///
+    /// # Errors
+    /// As [`CoordinationClient::create_task`]. The tasks of the steps before are created then: with idempotency keys, the
+    /// same call goes on from there.
+    pub async fn create_tasks(&self, mut tasks: Vec<NewTask>) -> Result<Vec<CreatedTask>> {
+        let mut created = Vec::with_capacity(tasks.len());
+        while !tasks.is_empty() {
+            let later = tasks.split_off(CreateTasks::chunk(tasks.iter()));
+            let mut chunk = std::mem::replace(&mut tasks, later);
+            for task in &mut chunk {
+                self.look_up_dependencies(task).await?;
+            }
+            created.extend(self.run(CreateTasks::new(chunk)).await?.items);
+        }
+        Ok(created)
+    }
+
+    /// Makes sure that what a task depends on is there, where that is more than is looked up before the answer.
+    async fn look_up_dependencies(&self, task: &mut NewTask) -> Result<()> {
         if task.depends_on.len() > limits::WORK_PER_STEP {
-            // So many are not looked up before the answer.
             let ids: Result<Vec<_>> = task.depends_on.iter().map(|id| IdPrefix::parse("depends_on", id)).collect();
             task.depends_on = self.store().await?.tasks().keys(&ids?).await?;
         }
-        let created = self.run(CreateTasks::new(vec![task])).await?;
-        created
-            .items
-            .into_iter()
-            .next()
-            .ok_or_else(|| agentcoord_core::Error::unavailable("the engine answered no task"))
+        Ok(())
     }
 
     /// Calls a task off, also a claimed one; whoever has it learns it ([`Task::lost`]).
@@ -57,6 +78,44 @@ impl CoordinationClient {
     pub fn claim_task<T: Into<String>>(&self, tags: impl IntoIterator<Item = T>) -> ClaimBuilder<'_> {
         let body = ClaimTask::new(tags.into_iter().map(Into::into).collect());
         ClaimBuilder { client: self, body }
+    }
+
+    /// Claims a certain task at once, for as long as its own lease says, else as long as the session;
+    /// [`Task::extend`] sets another time.
+    ///
+    /// # Errors
+    /// `NotFound`; `Held` when somebody has it; `WrongState` when it is not pending; `Refused` when it requires what the
+    /// agent cannot do.
+    pub async fn claim_task_by_id(&self, id: &str) -> Result<Task> {
+        let body = ClaimTask { id: Some(id.to_owned()), wait: Some(0), ..ClaimTask::new(Vec::new()) };
+        let claimed = claim(&self.holder(), body).await?;
+        claimed.ok_or_else(|| Error::unavailable("the engine answered no task"))
+    }
+}
+
+impl Connection {
+    /// Claims a task and reads it, for somebody who comes back for it, as the commands of a shell do. The claim lasts for
+    /// `fallback` when neither the request nor the task says how long.
+    ///
+    /// # Errors
+    /// Those of the claim. A task that cannot be read or bounded is put back; `OutcomeUnknown` when that may have failed.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: dropped, it leaves the line or puts the task back, with the next [`Connection::settle`].
+    pub async fn claim_and_read(
+        &self,
+        actor: &Actor,
+        body: ClaimTask,
+        fallback: Duration,
+    ) -> Result<Option<TaskDetail>> {
+        let Claim::Claimed(claim) = self.claim(actor, body).await? else { return Ok(None) };
+        let claimed = Claimed::new(self.clone(), Arc::new(actor.clone()), claim);
+        let read = claimed.bounded(fallback).await;
+        if read.is_err() {
+            claimed.put_back().await?;
+        }
+        claimed.keep();
+        read.map(Some)
     }
 }
 
@@ -99,7 +158,8 @@ pub(crate) async fn claim(holder: &Holder, body: ClaimTask) -> Result<Option<Tas
     }
 }
 
-/// A claimed task. It stays claimed until it is completed, failed or released, its lease ends, or the session ends.
+/// A claimed task. It stays claimed until it is completed, failed or released, its lease ends, or the session ends; dropping
+/// it does nothing. What has not been heard of or was refused can be said again: once the claim is over, that is `Stale`.
 #[derive(Debug)]
 pub struct Task {
     holder: Holder,
@@ -110,11 +170,9 @@ pub struct Task {
 impl Task {
     /// The task of a claim. One that cannot be read goes back: nobody would work on it.
     pub(crate) async fn read(holder: Holder, claim: ClaimRef) -> Result<Self> {
-        let claim = Claimed { holder, claim, is_kept: false };
-        let store = claim.holder.connection.store().await?;
-        let detail = store.tasks().show(&IdPrefix::parse("id", &claim.claim.key)?).await?;
-        let (holder, claim) = claim.keep();
-        Ok(Self { holder, claim, detail })
+        let claimed = Claimed::new(holder.connection.clone(), Arc::clone(&holder.actor), claim);
+        let detail = claimed.read().await?;
+        Ok(Self { claim: claimed.keep(), holder, detail })
     }
 
     /// The short id.
@@ -168,22 +226,33 @@ impl Task {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn lost(&self) {
-        self.over(true).await;
+        self.over(None).await;
     }
 
     /// As [`Task::lost`], without the first look at a claim that has just been made.
     pub(crate) async fn lost_later(&self) {
-        self.over(false).await;
+        self.over(Some(self.lease())).await;
     }
 
-    async fn over(&self, mut look: bool) {
+    /// How long the claim was to last when the task was read.
+    fn lease(&self) -> Duration {
+        let task = &self.detail.task;
+        let bounds = task.claimed_at.zip(task.deadline_at);
+        bounds.map_or(Duration::MAX, |(from, to)| Duration::from_millis(to.saturating_sub(from)))
+    }
+
+    /// Resolves when the claim is over. `known` is how long it lasts, where that need not be asked.
+    async fn over(&self, mut known: Option<Duration>) {
         let mut session = self.holder.lost.clone();
         let ended = async { drop(session.wait_for(|lost| *lost).await) };
         let taken = async {
             let connection = &self.holder.connection;
             let interest = self.detail.task.ticket.as_ref().map(|ticket| connection.news().listen(ticket.as_str()));
             loop {
-                let left = if std::mem::replace(&mut look, true) { self.time_left().await } else { Ok(Some(SAFETY)) };
+                let left = match known.take() {
+                    Some(left) => Ok(Some(left)),
+                    None => self.time_left().await,
+                };
                 let pause = match left {
                     Ok(None) => return,
                     Ok(Some(left)) => left.min(SAFETY),
@@ -227,13 +296,10 @@ impl Task {
 
     /// Puts the task back without waiting for it: for whoever is dropped.
     pub(crate) fn release_later(&self) {
-        release_later(&self.holder, &self.claim);
+        release_later(&self.holder.connection, &self.holder.actor, &self.claim);
     }
 
-    async fn change<V: agentcoord_core::op::Verb<Reply = agentcoord_core::task::TaskChanged>>(
-        &self,
-        body: V,
-    ) -> Result<TaskStatus> {
+    async fn change<V: Verb<Reply = TaskChanged>>(&self, body: V) -> Result<TaskStatus> {
         Ok(self.holder.connection.run(&self.holder.actor, body).await?.status)
     }
 
@@ -269,12 +335,8 @@ impl Task {
     /// Says that the task is done, with a result as JSON text or without.
     ///
     /// # Errors
-    /// `Stale`, and then nothing was written.
-    pub async fn complete(self, result: Option<String>) -> Result<()> {
-        self.completed(result).await
-    }
-
-    pub(crate) async fn completed(&self, result: Option<String>) -> Result<()> {
+    /// `Stale`, and then nothing was written; `Invalid` for a result that is too long, and the task is still the caller's.
+    pub async fn complete(&self, result: Option<String>) -> Result<()> {
         self.change(self.completion(result)).await.map(drop)
     }
 
@@ -285,13 +347,10 @@ impl Task {
     /// Says that the task could not be done, and whether another attempt may help.
     ///
     /// # Errors
-    /// `Stale`, and then nothing was written.
-    pub async fn fail(self, reason: impl Into<String> + Send, retry: bool) -> Result<TaskStatus> {
-        self.failed(reason.into(), retry).await
-    }
-
-    pub(crate) async fn failed(&self, reason: String, retry: bool) -> Result<TaskStatus> {
-        self.change(self.failure(reason, retry)?).await
+    /// `Stale`, and then nothing was written; `Invalid` for a reason that is empty or too long, and the task is still the
+    /// caller's.
+    pub async fn fail(&self, reason: impl Into<String> + Send, retry: bool) -> Result<TaskStatus> {
+        self.change(self.failure(reason.into(), retry)?).await
     }
 
     pub(crate) fn failure(&self, reason: String, retry: bool) -> Result<FailTask> {
@@ -305,15 +364,21 @@ impl Task {
         &self.holder
     }
 
+    /// Whether this attempt has been completed or has failed by this agent's own word, for whoever has missed the answer.
+    pub(crate) async fn has_ended(&self) -> Result<bool> {
+        let store = self.holder.connection.store().await?;
+        let TaskDetail { task, setbacks, .. } = store.tasks().show(&IdPrefix::parse("id", &self.claim.key)?).await?;
+        let is_this =
+            |attempt, agent: &Option<String>| attempt == self.claim.attempt && *agent == self.detail.task.agent;
+        let is_completed = task.status == TaskStatus::Completed && is_this(task.attempt, &task.agent);
+        Ok(is_completed || setbacks.iter().any(|s| !s.crashed && is_this(s.attempt, &s.agent)))
+    }
+
     /// Puts the task back to its place in the queue.
     ///
     /// # Errors
     /// `Stale`, and then nothing was written.
-    pub async fn release(self) -> Result<()> {
-        self.released().await
-    }
-
-    pub(crate) async fn released(&self) -> Result<()> {
+    pub async fn release(&self) -> Result<()> {
         self.change(ReleaseTask { key: self.key(), token: self.token() }).await.map(drop)
     }
 }
@@ -321,27 +386,57 @@ impl Task {
 /// A claim that goes back unless somebody keeps it.
 #[derive(Debug)]
 struct Claimed {
-    holder: Holder,
+    connection: Connection,
+    actor: Arc<Actor>,
     claim: ClaimRef,
     is_kept: bool,
 }
 
 impl Claimed {
-    fn keep(mut self) -> (Holder, ClaimRef) {
+    fn new(connection: Connection, actor: Arc<Actor>, claim: ClaimRef) -> Self {
+        Self { connection, actor, claim, is_kept: false }
+    }
+
+    async fn read(&self) -> Result<TaskDetail> {
+        let store = self.connection.store().await?;
+        store.tasks().show(&IdPrefix::parse("id", &self.claim.key)?).await
+    }
+
+    /// Reads it, and gives it a deadline when it has none.
+    async fn bounded(&self, lease: Duration) -> Result<TaskDetail> {
+        let detail = self.read().await?;
+        if detail.task.deadline.is_some() || detail.task.token != Some(self.claim.token) {
+            return Ok(detail);
+        }
+        let ClaimRef { key, token, .. } = self.claim.clone();
+        self.connection.run(&self.actor, ExtendTask { key, token, lease: millis(lease) }).await?;
+        self.read().await
+    }
+
+    async fn put_back(&self) -> Result<()> {
+        let request = self.connection.next_number().await;
+        let body = ReleaseTask { key: self.claim.key.clone(), token: self.claim.token };
+        match self.connection.ask(request.number, &self.actor, body).await {
+            Ok(_) | Err(Error::Stale { .. }) => Ok(()),
+            Err(error) => Err(Error::OutcomeUnknown { request: request.number, source: Some(Box::new(error)) }),
+        }
+    }
+
+    fn keep(mut self) -> ClaimRef {
         self.is_kept = true;
-        (self.holder.clone(), self.claim.clone())
+        self.claim.clone()
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
         if !self.is_kept {
-            release_later(&self.holder, &self.claim);
+            release_later(&self.connection, &self.actor, &self.claim);
         }
     }
 }
 
-fn release_later(holder: &Holder, claim: &ClaimRef) {
+fn release_later(connection: &Connection, actor: &Actor, claim: &ClaimRef) {
     let body = ReleaseTask { key: claim.key.clone(), token: claim.token };
-    holder.connection.withdraw_later(Withdrawal::Unclaim(holder.actor.as_ref().clone(), body));
+    connection.withdraw_later(Withdrawal::Unclaim(actor.clone(), body));
 }

@@ -1,7 +1,9 @@
 //! Two terminals and one file, on both engines.
 
+use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::terminal::{Repository, Terminal, Transcript};
 
@@ -71,4 +73,22 @@ fn interrupted_waiter_leaves_the_queue() {
     assert_eq!((said.exit, said.stdout.as_str()), (130, ""));
     assert_eq!(said.stderr, "error: interrupted; nothing is held or waited for\n");
     assert_eq!(ann.data(&["locks"])["items"][0]["waiters"], serde_json::json!([]));
+}
+
+#[test]
+fn claim_that_cannot_be_given_a_deadline_gives_its_task_back() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.port());
+    let repository = Repository::new();
+    let direct = repository.bare().flag("--backend").flag("redis").flag("--redis-url").flag(&server.url());
+    let far = repository.bare().flag("--backend").flag("redis").flag("--redis-url").flag(&proxy.url()).agent("ann");
+    let id = direct.data(&["tasks", "add", "No lease of its own"])["task"]["id"].as_str().unwrap().to_owned();
+    proxy.cut_requests(Requests::containing("task_extend"));
+    let said = far.run(&["tasks", "claim"]);
+    assert!(said.exit != 0 && proxy.cuts() > 0, "{}", said.stdout);
+    let task = direct.data(&["tasks", "show", &id])["task"].take();
+    assert_eq!((&task["status"], &task["attempt"]), (&json!("pending"), &json!(0)), "{}", said.stderr);
+    proxy.heal();
+    let task = far.data(&["tasks", "claim"])["task"].take();
+    assert!(task["deadline"].is_string(), "{task}");
 }

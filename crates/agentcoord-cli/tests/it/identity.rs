@@ -74,3 +74,22 @@ fn agent_says_what_it_does() {
     assert_eq!(ann.data(&["agents", "heartbeat"])["ttl_s"], 3_600);
     assert_eq!(ann.data(&["agents", "show", "ann"])["agent"]["id"], agent["id"]);
 }
+
+#[test]
+fn agent_that_is_here_keeps_its_role_and_capabilities() {
+    let repository = Repository::new();
+    let ann = repository.terminal().agent("ann");
+    let id = ann.data(&["agents", "register", "--capability", "rust", "--capability", "gpu"])["agent"]["id"].take();
+    let same = ann.data(&["agents", "register", "--role", "agent", "--capability", "gpu", "--capability", "rust"]);
+    assert_eq!(same["agent"]["id"], id, "the same again goes on");
+    for asked in [["--role", "Engineer"], ["--capability", "gpu"]] {
+        let said = ann.run(&[&["agents", "register", "--working-on", "keys"][..], &asked].concat());
+        assert_eq!(said.exit, 5, "{}", said.stderr);
+        assert!(said.stderr.contains("capabilities rust, gpu; both stay until its session ends"), "{}", said.stderr);
+        assert!(said.stderr.contains("agents deregister"), "{}", said.stderr);
+    }
+    assert_eq!(ann.data(&["agents", "show", "ann"])["agent"]["working_on"], json!(null), "nothing was written");
+    ann.data(&["agents", "deregister"]);
+    let agent = ann.data(&["agents", "register", "--role", "Engineer", "--capability", "gpu"])["agent"].take();
+    assert_eq!((&agent["role"], &agent["capabilities"]), (&json!("Engineer"), &json!(["gpu"])));
+}

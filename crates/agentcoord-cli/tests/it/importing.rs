@@ -114,3 +114,51 @@ fn start_that_counts_from_now_is_refused_because_a_repeat_would_mean_another_tas
     assert_eq!(said.exit, 2);
     assert!(said.stderr.contains("not_before: expected a time such as"), "{}", said.stderr);
 }
+
+#[test]
+fn key_of_another_task_is_found_before_anything_is_written() {
+    let repository = Repository::new();
+    let terminal = repository.terminal();
+    let line = |title: &str, key: &str| format!("{{\"title\":\"{title}\",\"key\":\"{key}\"}}\n");
+    let import = |lines: &str| {
+        std::fs::write(repository.root().join("plan.jsonl"), lines).unwrap();
+        terminal.run(&["tasks", "import", "plan.jsonl"])
+    };
+    assert_eq!(import(&[line("first", "a"), line("second", "b")].concat()).exit, 0);
+    let new: String = (0..1_200).map(|n| line("new", &n.to_string())).collect();
+    let said = import(&[line("other", "a"), new.clone(), line("second", "b"), line("other still", "b")].concat());
+    assert_eq!(said.exit, 2);
+    for (number, what) in [(1, "key: it names a task with other content"), (1203, "the key of line 1202 again")] {
+        assert!(said.stderr.contains(&format!("line {number}: {what}")), "{}", said.stderr);
+    }
+    assert_eq!(terminal.data(&["status"])["tasks"]["pending"], 2);
+    assert_eq!(import(&[new, line("second", "b")].concat()).exit, 0, "the same again is no reuse");
+    assert_eq!(terminal.data(&["status"])["tasks"]["pending"], 1_202);
+}
+
+#[test]
+fn wrong_value_is_told_with_its_field_and_with_what_is_allowed() {
+    let repository = Repository::new();
+    let terminal = repository.terminal();
+    let span = "is neither a duration such as \"30m\" nor a number of seconds";
+    let cases = [
+        (r#"{"title":1}"#, "title: invalid type: integer `1`, expected a string".to_owned()),
+        (r#"{"priority":2}"#, "missing field `title`".to_owned()),
+        (r#"{"title":"x","priority":300}"#, "invalid priority: `300` (allowed: 1 to 5)".to_owned()),
+        (r#"{"title":"x","priority":1.5}"#, "invalid priority: `1.5` (allowed: 1 to 5)".to_owned()),
+        (r#"{"title":"x","max_attempts":-1}"#, "invalid max_attempts: `-1` (allowed: 1 to 1000)".to_owned()),
+        (r#"{"title":"x","tags":["a",2]}"#, "tags[1]: invalid type: integer `2`, expected a string".to_owned()),
+        (r#"{"title":"x","lease":-1}"#, format!("lease: `-1` {span}")),
+        (r#"{"title":"x","backoff":["1s"]}"#, format!("backoff: `[\"1s\"]` {span}")),
+        (r#"{"title":"x"} {"title":"y"}"#, "no JSON: more than one value".to_owned()),
+    ];
+    let lines: Vec<&str> = cases.iter().map(|(line, _)| *line).collect();
+    std::fs::write(repository.root().join("plan.jsonl"), lines.join("\n")).unwrap();
+    let said = terminal.run(&["--json", "tasks", "import", "plan.jsonl"]);
+    let error: serde_json::Value = serde_json::from_str(&said.stderr).unwrap();
+    let told = error["error"]["details"]["lines"].as_array().unwrap();
+    for ((line, why), told) in cases.iter().zip(told) {
+        assert_eq!(told["why"], *why, "{line}");
+    }
+    assert_eq!(told.len(), cases.len());
+}

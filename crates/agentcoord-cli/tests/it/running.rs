@@ -92,3 +92,15 @@ fn command_sees_who_it_runs_as() {
     let state = repository.root().join(".git/agentcoord");
     assert_eq!(said.stdout, format!("N shop {}\n32\n", state.display()));
 }
+
+#[test]
+fn fence_without_the_namespace_of_its_lock_is_told_not_to_count() {
+    let repository = Repository::new();
+    let terminal = repository.terminal().flag("--namespace").flag("shop").variable("AGENTCOORD_FENCE", "5");
+    let said = terminal.run(&["tasks", "add", "x"]);
+    assert!(said.exit == 0 && said.stderr.contains("AGENTCOORD_FENCE_NAMESPACE"), "{}", said.stderr);
+    assert_eq!(terminal.clone().flag("--quiet").run(&["tasks", "add", "y"]).stderr, "");
+    let fenced = terminal.variable("AGENTCOORD_FENCE_NAMESPACE", "shop");
+    assert_eq!(fenced.run(&["tasks", "add", "z"]).exit, 9, "no lock has that token");
+    assert_eq!(fenced.variable("AGENTCOORD_FENCE_NAMESPACE", "elsewhere").run(&["tasks", "add", "z"]).stderr, "");
+}

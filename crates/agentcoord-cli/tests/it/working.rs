@@ -119,6 +119,29 @@ fn command_acts_as_the_session_that_has_its_task() {
 }
 
 #[test]
+fn command_of_a_worker_below_a_lock_writes_about_its_task() {
+    let repository = Repository::new();
+    let ann = repository.terminal().agent("ann");
+    let id = add(&ann, "half done");
+    let script = format!("{BINARY} tasks progress $AGENTCOORD_TASK_ID -m halfway && exit 65");
+    let lock = ["locks", "run", "src/a.rs", "--", BINARY, "tasks", "work", "--until-empty", "--", "sh", "-c", &script];
+    let said = ann.run(&lock);
+    assert_eq!(said.exit, 0, "{}", said.stderr);
+    assert!(!said.stderr.contains("warning"), "{}", said.stderr);
+    let task = show(&ann, &id);
+    assert_eq!((&task["note"], &task["status"]), (&json!("halfway"), &json!("failed")), "{}", said.stderr);
+}
+
+#[test]
+fn worker_that_asks_for_capabilities_in_an_agents_name_registers_nobody() {
+    let repository = Repository::new();
+    let ann = repository.terminal().agent("ann");
+    let said = work(&ann, &["--capability", "gpu"], "true").finish();
+    assert!(said.exit == 2 && said.stderr.contains("agents register --capability"), "{}", said.stderr);
+    assert_eq!(ann.data(&["agents", "list", "--all"])["items"], json!([]));
+}
+
+#[test]
 fn first_signal_finishes_what_runs_and_claims_no_more() {
     let repository = Repository::new();
     let terminal = repository.terminal();

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{Backend, CANDIDATES, Store};
 use crate::agent::{
-    Agent, AgentRegistry, AgentState, Beat, Deregister, Deregistered, EvictAgent, Evicted, Heartbeat, Register,
-    Registered, SessionKind, Suspect, Tick, Ticked, UpdateAgent,
+    Agent, AgentRegistry, AgentState, Beat, Deregister, Deregistered, EvictAgent, Evicted, Heartbeat, Identity,
+    Register, Registered, SessionKind, Suspect, Tick, Ticked, UpdateAgent,
 };
 use crate::error::{Error, Noun, Result};
 use crate::ids::{Id, IdPrefix};
@@ -15,7 +15,7 @@ use crate::limits;
 use crate::lock::LockPath;
 use crate::op::Op;
 use crate::record::{AgentRecord, LockRecord, LockTicketRecord, PulseRecord, SessionRecord, State, TaskRecord};
-use crate::table::{Range, Table, index};
+use crate::table::{Entry, Range, Table, index};
 use crate::task::TaskStatus;
 
 /// What the sessions of an agent hold and wait for.
@@ -26,12 +26,50 @@ struct Holdings {
     waits: Vec<String>,
 }
 
+/// An agent with its newest session.
+struct Known {
+    key: String,
+    agent: AgentRecord,
+    session: SessionRecord,
+    pulse: Option<PulseRecord>,
+}
+
+impl Identity {
+    fn of(known: Known, state: &State) -> Self {
+        let is_live = known.is_live(state);
+        let Known { key, agent, .. } = known;
+        let AgentRecord { name, session, role, capabilities, .. } = agent;
+        Self { key, name, session, role, capabilities, is_live }
+    }
+}
+
+impl Known {
+    fn is_live(&self, state: &State) -> bool {
+        lives(&self.session, self.pulse.as_ref(), state)
+    }
+}
+
+fn lives(session: &SessionRecord, pulse: Option<&PulseRecord>, state: &State) -> bool {
+    let beat = pulse.map_or(0, |p| p.beat);
+    session.ended_at.is_none() && session.lives_until(beat, state.spared) > state.clock.now
+}
+
 impl Store {
-    /// Holdings of all sessions, by session.
-    async fn holdings(&self) -> Result<BTreeMap<String, Holdings>> {
+    /// The entries of an index by session: of these sessions, or of all.
+    async fn of_sessions(&self, index: &str, sessions: Option<&[String]>) -> Result<Vec<Entry>> {
+        let Some(sessions) = sessions else { return self.scan_all(Range::under(&[index])).await };
+        let mut entries = Vec::new();
+        for session in sessions {
+            entries.extend(self.scan_all(Range::under(&[index, session])).await?);
+        }
+        Ok(entries)
+    }
+
+    /// Holdings of these sessions, or of all, by session.
+    async fn holdings(&self, sessions: Option<&[String]>) -> Result<BTreeMap<String, Holdings>> {
         let mut by_session: BTreeMap<String, Holdings> = BTreeMap::new();
         let (mut tokens, mut tickets) = (Vec::new(), Vec::new());
-        for entry in self.scan_all(Range::under(&["own"])).await? {
+        for entry in self.of_sessions("own", sessions).await? {
             let [_, session, table, key] = entry.parts()[..] else { continue };
             let holdings = by_session.entry(session.to_owned()).or_default();
             match Table::parse(table) {
@@ -49,7 +87,7 @@ impl Store {
             let paths: Vec<&str> = ticket.paths.iter().map(crate::lock::LockPath::as_str).collect();
             by_session.entry(ticket.session.to_string()).or_default().waits.push(paths.join(", "));
         }
-        for entry in self.scan_all(Range::under(&["asks"])).await? {
+        for entry in self.of_sessions("asks", sessions).await? {
             if let [_, session, approval] = entry.parts()[..] {
                 by_session.entry(session.to_owned()).or_default().waits.push(format!("approval {approval}"));
             }
@@ -57,49 +95,78 @@ impl Store {
         Ok(by_session)
     }
 
-    /// Puts agents together from their records; `live` names the live sessions of each.
-    async fn assemble(&self, keys: &[String], live: &BTreeMap<String, Vec<String>>) -> Result<Vec<Agent>> {
+    /// The agents of some keys, as far as they are there.
+    async fn known(&self, keys: &[String]) -> Result<Vec<Known>> {
         let agents = self.get_all::<AgentRecord>(keys).await?;
-        let known: Vec<(String, AgentRecord)> =
+        let agents: Vec<(String, AgentRecord)> =
             keys.iter().cloned().zip(agents).filter_map(|(k, a)| Some((k, a?))).collect();
-        let ids: Vec<String> = known.iter().map(|(_, a)| a.session.to_string()).collect();
+        let ids: Vec<String> = agents.iter().map(|(_, a)| a.session.to_string()).collect();
         let sessions = self.get_all::<SessionRecord>(&ids).await?;
         let pulses = self.get_all::<PulseRecord>(&ids).await?;
-        let holdings = self.holdings().await?;
+        let known = agents.into_iter().zip(sessions).zip(pulses);
+        Ok(known
+            .filter_map(|(((key, agent), session), pulse)| Some(Known { key, agent, session: session?, pulse }))
+            .collect())
+    }
+
+    /// Puts agents together from their records; `live` names the live sessions of each.
+    async fn assemble(
+        &self,
+        keys: &[String],
+        live: &BTreeMap<String, Vec<String>>,
+        holdings: &BTreeMap<String, Holdings>,
+    ) -> Result<Vec<Agent>> {
+        let known = self.known(keys).await?;
         let state = self.state().await?;
         let mut out = Vec::new();
-        for (((key, agent), session), pulse) in known.into_iter().zip(sessions).zip(pulses) {
-            let Some(session) = session else { continue };
+        for known in known {
             let mut held = Holdings::default();
-            for id in live.get(&key).into_iter().flatten() {
+            for id in live.get(&known.key).into_iter().flatten() {
                 if let Some(h) = holdings.get(id) {
                     held.locks += h.locks;
                     held.tasks += h.tasks;
                     held.waits.extend(h.waits.iter().cloned());
                 }
             }
-            out.push(describe(key, agent, session, pulse, held, &state));
+            out.push(describe(known, held, &state));
         }
         out.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(out)
     }
 
-    /// The agent that goes by a name within a host session (see [`Register::key`](crate::agent::Register::key)): the
-    /// one configured so, else the one shown under that name.
-    pub async fn agent_known_as(&self, name: &str, host_key: &str) -> Result<Option<Agent>> {
-        let mut keys: Vec<String> = Vec::new();
-        for entry in self.engine.scan(&Range::under(&["who", name, host_key]), limits::WORK_PER_STEP).await? {
-            keys.push(entry.key().to_owned());
+    /// Who goes by a name within a host session (see [`Register::key`](crate::agent::Register::key)): the live one of the
+    /// agents configured so, or shown under that name, else one whose session has ended.
+    ///
+    /// It costs the same whatever anybody holds.
+    pub async fn agent_known_as(&self, name: &str, host_key: &str) -> Result<Option<Identity>> {
+        let configured = self.engine.scan(&Range::under(&["who", name, host_key]), limits::WORK_PER_STEP).await?;
+        let shown = self.engine.scan(&Range::under(&["name", name]), 1).await?;
+        let keys: Vec<String> = configured.iter().chain(&shown).map(|entry| entry.key().to_owned()).collect();
+        let state = self.state().await?;
+        let here = self.known(&keys).await?.into_iter().filter(|known| known.agent.key == host_key);
+        let identities = here.map(|known| Identity::of(known, &state));
+        // Of several that live, the first by name.
+        Ok(identities.min_by(|a, b| (!a.is_live, &a.name).cmp(&(!b.is_live, &b.name))))
+    }
+
+    /// Who goes by a name, or has an id, whatever host session it belongs to. It costs the same whatever anybody holds.
+    ///
+    /// # Errors
+    /// `NotFound`; `Ambiguous` for an id that is too short.
+    pub async fn agent(&self, who: &str) -> Result<Identity> {
+        let key = self.agent_key(who).await?;
+        let state = self.state().await?;
+        let known = self.known(&[key]).await?.pop();
+        known.map(|known| Identity::of(known, &state)).ok_or_else(|| Error::not_found(Noun::Agent, who))
+    }
+
+    async fn agent_key(&self, who: &str) -> Result<String> {
+        let named = self.engine.scan(&Range::under(&["name", who]), CANDIDATES).await?;
+        if let [only] = &named[..] {
+            return Ok(only.key().to_owned());
         }
-        let shown: Vec<String> =
-            self.engine.scan(&Range::under(&["name", name]), 1).await?.iter().map(|e| e.key().to_owned()).collect();
-        let records = self.get_all::<AgentRecord>(&shown).await?;
-        let same_host = |record: &Option<AgentRecord>| record.as_ref().is_some_and(|r| r.key == host_key);
-        keys.extend(shown.into_iter().zip(records).filter(|(_, r)| same_host(r)).map(|(key, _)| key));
-        let live = self.live_sessions().await?;
-        let mut agents = self.assemble(&keys, &live).await?;
-        let best = agents.iter().position(|a| a.state != AgentState::Gone).unwrap_or(0);
-        Ok((best < agents.len()).then(|| agents.swap_remove(best)))
+        let typed = IdPrefix::parse("agent", who).map_err(|_| Error::not_found(Noun::Agent, who))?;
+        Ok(self.resolve::<AgentRecord>(Noun::Agent, &typed, |a| &a.id).await?.0)
     }
 
     /// A session, live or ended.
@@ -160,18 +227,22 @@ impl Store {
         let ids: Vec<String> = self.live_sessions().await?.into_values().flatten().collect();
         let sessions = self.get_all::<SessionRecord>(&ids).await?;
         let pulses = self.get_all::<PulseRecord>(&ids).await?;
-        let State { clock, spared, .. } = self.state().await?;
-        let lives = |session: &SessionRecord, pulse: Option<PulseRecord>| {
-            session.ended_at.is_none() && session.lives_until(pulse.map_or(0, |p| p.beat), spared) > clock.now
-        };
-        let live = sessions.into_iter().zip(pulses).filter_map(|(session, pulse)| session.filter(|s| lives(s, pulse)));
+        let state = self.state().await?;
+        let live = sessions
+            .into_iter()
+            .zip(pulses)
+            .filter_map(|(session, pulse)| session.filter(|s| lives(s, pulse.as_ref(), &state)));
         Ok(live.map(|session| session.capabilities.unwrap_or_default()).collect())
     }
 
     /// Live sessions by agent.
     async fn live_sessions(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        self.live_below(Range::under(&["live"])).await
+    }
+
+    async fn live_below(&self, range: Range) -> Result<BTreeMap<String, Vec<String>>> {
         let mut live: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for entry in self.scan_all(Range::under(&["live"])).await? {
+        for entry in self.scan_all(range).await? {
             if let [_, agent, session] = entry.parts()[..] {
                 live.entry(agent.to_owned()).or_default().push(session.to_owned());
             }
@@ -180,14 +251,10 @@ impl Store {
     }
 }
 
-fn describe(
-    key: String,
-    agent: AgentRecord,
-    session: SessionRecord,
-    pulse: Option<PulseRecord>,
-    held: Holdings,
-    State { clock, spared, .. }: &State,
-) -> Agent {
+fn describe(known: Known, held: Holdings, state: &State) -> Agent {
+    let is_live = known.is_live(state);
+    let Known { key, agent, session, pulse } = known;
+    let clock = &state.clock;
     let now = clock.now;
     let (beat, progress) = pulse.map_or((now, now), |p| (p.beat, p.progress));
     let busy_for = session.busy_until.filter(|until| *until > now).map(|until| until - now);
@@ -199,7 +266,7 @@ fn describe(
     };
     // Between its calls a shell agent is nowhere: without anything in its hands there is nothing it could hang on.
     let nowhere = session.kind == SessionKind::Shell && held.locks + held.tasks == 0;
-    let state = if session.ended_at.is_some() || session.lives_until(beat, *spared) <= now {
+    let state = if !is_live {
         AgentState::Gone
     } else if silent {
         AgentState::Silent
@@ -274,20 +341,15 @@ impl AgentRegistry for Store {
         } else {
             live.keys().cloned().collect()
         };
-        self.assemble(&keys, &live).await
+        self.assemble(&keys, &live, &self.holdings(None).await?).await
     }
 
     async fn find(&self, who: &str) -> Result<Agent> {
-        let named = self.engine.scan(&Range::under(&["name", who]), CANDIDATES).await?;
-        let key = match &named[..] {
-            [only] => only.key().to_owned(),
-            _ => {
-                let typed = IdPrefix::parse("agent", who).map_err(|_| Error::not_found(Noun::Agent, who))?;
-                self.resolve::<AgentRecord>(Noun::Agent, &typed, |a| &a.id).await?.0
-            }
-        };
-        let live = self.live_sessions().await?;
-        self.assemble(&[key], &live).await?.pop().ok_or_else(|| Error::not_found(Noun::Agent, who))
+        let key = self.agent_key(who).await?;
+        let live = self.live_below(Range::under(&["live", &key])).await?;
+        let sessions: Vec<String> = live.values().flatten().cloned().collect();
+        let holdings = self.holdings(Some(&sessions)).await?;
+        self.assemble(&[key], &live, &holdings).await?.pop().ok_or_else(|| Error::not_found(Noun::Agent, who))
     }
 
     async fn hung(&self, threshold: u64) -> Result<Vec<Suspect>> {

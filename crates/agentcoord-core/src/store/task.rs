@@ -8,7 +8,7 @@ use crate::error::{Noun, Result};
 use crate::ids::{Id, IdPrefix, SHORT_ID};
 use crate::limits;
 use crate::op::Op;
-use crate::record::{DependencyRecord, SetbackRecord, TaskRecord};
+use crate::record::{DependencyRecord, KeyRecord, SetbackRecord, TaskRecord};
 use crate::table::{Range, Table, index};
 use crate::task::{
     CancelTask, Claim, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, Dependency, ExtendTask, FailTask,
@@ -101,6 +101,14 @@ impl Store {
 }
 
 impl TaskFilter {
+    /// Whether any task of this state can fit.
+    fn may_fit(&self, status: TaskStatus) -> bool {
+        let wanted = self.statuses.is_empty() || self.statuses.contains(&status);
+        let waits = matches!(status, TaskStatus::Blocked | TaskStatus::Scheduled | TaskStatus::Pending);
+        // Nobody has what waits.
+        wanted && !(waits && self.claimed_by.is_some())
+    }
+
     fn fits(&self, record: &TaskRecord) -> bool {
         let tags = self.tags.is_empty() || self.tags.iter().any(|t| record.tags.contains(t));
         let claimer = self.claimed_by.as_ref().is_none_or(|by| record.name.as_ref() == Some(by));
@@ -123,6 +131,14 @@ impl Store {
             name: record.name,
         };
         Ok(records.into_iter().flatten().map(setback).collect())
+    }
+
+    /// The digests of what was created under idempotency keys, in the order asked; none for a key that is free.
+    pub async fn task_keys(&self, keys: &[&str]) -> Result<Vec<Option<String>>> {
+        let (_, clock) = self.now().await?;
+        let keys: Vec<String> = keys.iter().map(|key| KeyRecord::of_task(key)).collect();
+        let known = self.get_all::<KeyRecord>(&keys).await?;
+        Ok(known.into_iter().map(|key| Some(key.filter(|key| key.expires_at > clock.wall)?.digest)).collect())
     }
 
     /// What a task depends on.
@@ -223,14 +239,15 @@ impl TaskQueue for Store {
         let setbacks = self.setbacks(&key, record.setbacks.unwrap_or(0)).await?;
         let depends_on =
             if record.has_dependencies == Some(true) { self.dependencies(&key).await? } else { Vec::new() };
-        Ok(TaskDetail { task: task(key, record, &clock), description, payload, result, depends_on, setbacks })
+        let mut task = task(key, record, &clock);
+        self.mark_stranded(std::slice::from_mut(&mut task)).await?;
+        Ok(TaskDetail { task, description, payload, result, depends_on, setbacks })
     }
 
     async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>> {
         let (_, clock) = self.now().await?;
         let resume = filter.cursor.as_deref().map(entry_of).transpose()?;
-        let wanted = |s: &TaskStatus| filter.statuses.is_empty() || filter.statuses.contains(s);
-        let mut statuses: Vec<TaskStatus> = TaskStatus::ALL.into_iter().filter(wanted).collect();
+        let mut statuses: Vec<TaskStatus> = TaskStatus::ALL.into_iter().filter(|s| filter.may_fit(*s)).collect();
         let mut after = None;
         if let Some(entry) = &resume {
             let at = entry.parts().get(1).copied().unwrap_or_default();

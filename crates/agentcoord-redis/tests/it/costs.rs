@@ -1,13 +1,17 @@
-//! What a step on tasks costs is counted in commands of the server: it does not grow with what waits or is overdue.
+//! What a step on tasks costs is counted in commands of the server: it does not grow with what waits or is overdue. So is
+//! what it costs to find out who calls.
+
+use std::sync::Arc;
 
 use agentcoord_core::engine::Engine;
 use agentcoord_core::ids::{Id, Token};
 use agentcoord_core::op::{Actor, decode};
 use agentcoord_core::record::TaskRecord;
+use agentcoord_core::store::Store;
 use agentcoord_core::table::Table;
 use agentcoord_core::task::{Claim, ClaimRef, ClaimTask, CompleteTask, CreateTasks, NewTask, NextTask};
 
-use crate::server::{Desk, Server, register};
+use crate::server::{Desk, Server, acquire, register};
 
 fn tagged(title: &str, tag: &str) -> NewTask {
     NewTask { tags: vec![tag.to_owned()], ..NewTask::titled(title) }
@@ -149,4 +153,29 @@ async fn a_task_that_becomes_ready_costs_the_same_whoever_waits() {
     assert_eq!(costs[1], costs[2]);
     // Two seeks: for who waits for any task, and for one with this tag.
     assert!(costs[1] <= costs[0] + 2, "{costs:?}");
+}
+
+/// Every command of a shell asks who calls.
+#[tokio::test]
+async fn who_calls_is_found_at_the_same_cost_whatever_anybody_holds() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let (ann, registered) = desk.register("ann").await;
+    let store = Store::new(Arc::new(Desk::open(&server, &desk.namespace, desk.admission.clone()).engine));
+    store.now().await.unwrap();
+    let mut costs = Vec::new();
+    for name in ["ben", "ted"] {
+        let before = server.calls().await;
+        let by_name = store.agent_known_as("ann", "").await.unwrap().unwrap();
+        let by_id = store.agent(&registered.agent).await.unwrap();
+        costs.push(server.calls().await - before);
+        assert_eq!((&by_name, &by_name.session, by_name.is_live), (&by_id, &registered.session, true));
+        let (other, _) = desk.register(name).await;
+        for holder in [&ann, &other] {
+            create(&desk, vec![tagged("a task", "a")]).await;
+            claimed(desk.send(holder, claim(&["a"])).await.unwrap());
+            drop(desk.send(holder, acquire(name)).await.unwrap());
+        }
+    }
+    assert_eq!(costs[0], costs[1]);
 }

@@ -267,6 +267,7 @@ pub async fn a_task_that_no_live_agent_can_take_is_marked(scene: Scene) {
     assert!(!scene.task(&both).await.stranded);
     able.leave().await;
     assert!(scene.task(&both).await.stranded);
+    assert!(scene.detail(&both).await.task.stranded);
     let filter = TaskFilter { limit: 10, ..TaskFilter::default() };
     let listed = scene.store().tasks().list(&filter).await.expect("readable").items;
     let marks: Vec<(&str, bool)> = listed.iter().map(|task| (task.key.as_str(), task.stranded)).collect();

@@ -543,6 +543,10 @@ pub async fn bad_task_requests_write_nothing(scene: Scene) {
     }
     refused!(ada.ask(CreateTasks::new(Vec::new())).await, Error::Invalid { field: "tasks", .. });
     refused!(ada.claim_id("xyz").await, Error::Invalid { field: "id", .. });
+    let certain = |claim: ClaimTask| ClaimTask { id: Some("01234567".to_owned()), ..claim };
+    refused!(ada.ask(certain(ClaimTask::new(strings(&["a"])))).await, Error::Invalid { field: "tags", .. });
+    let waiting = ClaimTask { wait: Some(1), ..ClaimTask::new(Vec::new()) };
+    refused!(ada.ask(certain(waiting)).await, Error::Invalid { field: "wait", .. });
     let failure = FailTask::new("01234567".to_owned(), Token(1), String::new(), true, "{}".to_owned());
     refused!(ada.ask(failure).await, Error::Invalid { field: "reason", .. });
     assert_eq!(scene.csn().await, before);
@@ -562,4 +566,12 @@ pub async fn a_rare_task_is_looked_for_in_bounded_pages(scene: Scene) {
     assert!(first.items.is_empty() && first.cursor.is_some(), "{first:?}");
     let second = scene.store().tasks().list(&TaskFilter { cursor: first.cursor, ..filter }).await.expect("readable");
     assert_eq!(second.items.iter().map(|task| task.title.as_str()).collect::<Vec<_>>(), ["needle"]);
+    let claim = ada.claim().await;
+    let hers = TaskFilter { claimed_by: Some("ada".to_owned()), limit: 1, ..TaskFilter::default() };
+    let page = scene.store().tasks().list(&hers).await.expect("readable");
+    assert_eq!(
+        page.items.first().map(|task| &task.key),
+        Some(&claim.key),
+        "nobody has what waits: it is not looked at"
+    );
 }

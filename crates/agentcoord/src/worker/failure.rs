@@ -37,7 +37,8 @@ impl Failure {
         Self::new(reason, Fate::Fatal)
     }
 
-    /// It was not the task's fault: it goes back to its place in the queue, and the attempt does not count.
+    /// It was not the task's fault: it goes back to its place in the queue, and the attempt does not count. The reason is
+    /// logged, and the record does not keep it.
     ///
     /// The next to claim it may be this worker again.
     pub fn put_back(reason: impl Display) -> Self {
@@ -50,7 +51,7 @@ impl Failure {
         Self::retry(format!("panicked: {}", said.unwrap_or("no message")))
     }
 
-    /// Why, as the task's record keeps it.
+    /// Why, in a form that the task's record takes.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason

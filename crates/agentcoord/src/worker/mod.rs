@@ -40,7 +40,8 @@ impl CoordinationClient {
 /// Each of its slots claims a task, runs the handler, and completes or fails the task with what the handler returns; then
 /// it claims the next one. Where there is none it waits, without polling, until one is handed to it.
 ///
-/// - A handler that returns a [`Failure`], or panics, fails its task with that reason. Errors become failures by `?`.
+/// - A handler that returns a [`Failure`], or panics, fails its task with that reason. Errors become failures by `?`. It
+///   does not end its task itself: the worker would find the claim over.
 /// - A handler whose claim is over (the task was cancelled, or its lease has ended) is dropped at its next `await`.
 /// - While Redis is away for a moment, the worker tries again. It ends with `Stale` when the session is lost; all handlers
 ///   are dropped then, because others may have their tasks.
@@ -100,7 +101,7 @@ pub struct Worked {
     pub failed: u64,
     /// Tasks that were put back.
     pub released: u64,
-    /// Claims that were over before the handler was done: nothing was written.
+    /// Claims that were over before it was said how the task went: nothing was written.
     pub lost: u64,
 }
 

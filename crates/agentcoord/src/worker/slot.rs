@@ -48,20 +48,50 @@ enum Ending {
 
 /// The last word about a claim.
 enum Word {
-    Done(Option<String>),
-    Failed { reason: String, retry: bool },
+    End(End),
     PutBack,
 }
 
 impl Word {
-    fn of(outcome: Result<Option<String>, Failure>) -> Self {
-        match outcome {
-            Ok(result) => Self::Done(result),
-            Err(failure) => match failure.fate {
-                Fate::Retry => Self::Failed { reason: failure.reason().to_owned(), retry: true },
-                Fate::Fatal => Self::Failed { reason: failure.reason().to_owned(), retry: false },
-                Fate::PutBack => Self::PutBack,
-            },
+    fn of(task: &Task, outcome: Result<Option<String>, Failure>) -> Self {
+        let failure = match outcome {
+            Ok(result) => return Self::End(End::Done(result)),
+            Err(failure) => failure,
+        };
+        let reason = failure.reason().to_owned();
+        match failure.fate {
+            Fate::Retry => Self::End(End::Failed { reason, retry: true }),
+            Fate::Fatal => Self::End(End::Failed { reason, retry: false }),
+            Fate::PutBack => {
+                // The record keeps no reason of what counts as no attempt.
+                tracing::info!(task = task.id(), reason, "a task is put back");
+                Self::PutBack
+            }
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        match self {
+            Self::End(End::Done(_)) => Ending::Completed,
+            Self::End(End::Failed { .. }) => Ending::Failed,
+            Self::PutBack => Ending::Released,
+        }
+    }
+}
+
+/// The right to claim one more task. It goes back unless it is used.
+struct Turn<'a>(Option<&'a AtomicU64>);
+
+impl Turn<'_> {
+    fn used(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(claims) = self.0 {
+            claims.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -98,36 +128,36 @@ impl<H> Shared<H> {
     }
 
     /// Whether one more task may be claimed; counts it.
-    fn take_turn(&self) -> bool {
-        self.claims.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.most).then_some(n + 1)).is_ok()
-    }
-
-    fn give_turn_back(&self) {
-        self.claims.fetch_sub(1, Ordering::Relaxed);
+    fn turn(&self) -> Option<Turn<'_>> {
+        let count = |n| (n < self.most).then_some(n + 1);
+        let is_claiming = *self.phases.borrow() == Phase::Claiming;
+        let is_mine = is_claiming && self.claims.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok();
+        is_mine.then(|| Turn(Some(&self.claims)))
     }
 
     /// The next task; none: this slot has nothing more to do.
     async fn next(&self) -> Result<Option<Task>> {
-        loop {
-            if *self.phases.borrow() > Phase::Claiming || !self.take_turn() {
-                return Ok(None);
-            }
+        while let Some(turn) = self.turn() {
             let claimed = tokio::select! {
                 biased;
                 () = self.until(Phase::Finishing) => Ok(None),
                 claimed = task::claim(&self.holder, self.claim.clone()) => claimed,
             };
-            if let Ok(Some(task)) = claimed {
-                return Ok(Some(task));
-            }
-            self.give_turn_back();
             match claimed {
+                Ok(Some(task)) => {
+                    turn.used();
+                    return Ok(Some(task));
+                }
                 // Nothing to claim, and nothing to wait for; or the session's waits were cancelled.
-                Ok(_) => return Ok(None),
-                Err(error) if is_away(&error) => self.wait_for_engine(&error).await,
+                Ok(None) => return Ok(None),
+                Err(error) if is_away(&error) => {
+                    drop(turn);
+                    self.wait_for_engine(&error).await;
+                }
                 Err(error) => return Err(error),
             }
         }
+        Ok(None)
     }
 
     async fn wait_for_engine(&self, error: &Error) {
@@ -139,38 +169,47 @@ impl<H> Shared<H> {
     }
 
     /// Says how a task went, and says it again while the engine is away. A refusal is the end of it.
-    ///
-    /// The next task comes in the same round trip when one is ready and the worker may claim one.
     async fn say(&self, task: &Task, word: &Word) -> Result<(Ending, Option<Task>)> {
+        let mut may_be_heard = false;
         loop {
-            let next = self.next_at_once();
-            let wants_next = next.is_some();
             let said = match word {
-                Word::Done(result) => {
-                    task.ended(End::Done(result.clone()), next).await.map(|next| (Ending::Completed, next))
-                }
-                Word::Failed { reason, retry } => {
-                    let end = End::Failed { reason: reason.clone(), retry: *retry };
-                    task.ended(end, next).await.map(|next| (Ending::Failed, next))
-                }
-                Word::PutBack => task.released().await.map(|()| (Ending::Released, None)),
+                Word::End(end) => self.end(task, end).await,
+                Word::PutBack => task.release().await.map(|()| None),
             };
-            if wants_next && !matches!(said, Ok((_, Some(_)))) {
-                self.give_turn_back();
-            }
             match said {
+                Ok(next) => return Ok((word.ending(), next)),
+                Err(Error::Stale { .. }) if may_be_heard && task.has_ended().await? => {
+                    return Ok((word.ending(), None));
+                }
                 Err(error) if is_away(&error) && *self.phases.borrow() < Phase::Releasing => {
+                    may_be_heard |= matches!(error, Error::OutcomeUnknown { .. });
                     self.wait_for_engine(&error).await;
                 }
-                said => return said,
+                Err(error) => return Err(error),
             }
         }
     }
 
-    /// The claim that goes with the end of a task; none: no more is claimed.
-    fn next_at_once(&self) -> Option<NextTask> {
-        let claims = *self.phases.borrow() == Phase::Claiming && self.take_turn();
-        claims.then(|| NextTask { wait: Some(0), ..self.claim.clone().into() })
+    /// Ends a task. The next one comes in the same round trip when one is ready and the worker may claim one.
+    async fn end(&self, task: &Task, end: &End) -> Result<Option<Task>> {
+        let turn = self.turn();
+        let next = turn.as_ref().map(|_| NextTask { wait: Some(0), ..self.claim.clone().into() });
+        let claim = match task.end(end.clone(), next).await {
+            // A claim that is refused takes the end along with it, which is said alone then.
+            Err(Error::Refused { .. }) if turn.is_some() => task.end(end.clone(), None).await?,
+            ended => ended?,
+        };
+        let (Some(turn), Some(claim)) = (turn, claim) else { return Ok(None) };
+        match Task::read(self.holder.clone(), claim).await {
+            Ok(next) => {
+                turn.used();
+                Ok(Some(next))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the next task cannot be read and goes back");
+                Ok(None)
+            }
+        }
     }
 
     fn count(&self, ending: Ending) {
@@ -197,14 +236,14 @@ where
             };
             let mut held = Held { task: Arc::new(task), is_settled: false };
             let ending = self.perform(&held.task).await;
-            // Whoever is away until the end is told by the withdrawal.
-            held.is_settled = !matches!(&ending, Err(error) if is_away(error));
+            held.is_settled = matches!(&ending, Ok(_) | Err(Error::Stale { .. }));
             match ending {
                 Ok((ending, next)) => {
                     self.count(ending);
                     ready = next;
                 }
                 Err(Error::Stale { .. }) => self.count(Ending::Lost),
+                // Whoever is away until the end is told by the withdrawal.
                 Err(error) if is_away(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -233,11 +272,11 @@ where
                 Err(Failure::put_back("the worker ends"))
             }
         };
-        match self.say(task, &Word::of(outcome)).await {
+        match self.say(task, &Word::of(task, outcome)).await {
             // A result that no record takes: no attempt would help.
             Err(Error::Invalid { field, given, allowed }) => {
                 let failure = Failure::fatal(Error::Invalid { field, given, allowed });
-                self.say(task, &Word::of(Err(failure))).await
+                self.say(task, &Word::of(task, Err(failure))).await
             }
             said => said,
         }

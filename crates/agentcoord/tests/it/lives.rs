@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentcoord::core::limits;
-use agentcoord::core::task::{Backoff, NewTask, TaskStatus};
+use agentcoord::core::task::{Backoff, NewTask, TaskFilter, TaskStatus};
 use agentcoord::core::{ids::IdPrefix, store::Backend};
 use agentcoord::{CoordinationClient, Error};
 
@@ -15,6 +15,9 @@ on_both_engines!(
     task_begins_at_its_time,
     dependents_come_one_after_the_other,
     text_of_a_mebibyte_fits_and_no_more,
+    task_that_is_refused_its_end_is_still_the_callers,
+    tasks_are_created_in_order_in_as_many_steps_as_it_takes,
+    certain_task_is_claimed_at_once_or_not_at_all,
 );
 
 async fn create(client: &CoordinationClient, task: NewTask) -> String {
@@ -99,4 +102,45 @@ async fn text_of_a_mebibyte_fits_and_no_more(place: &Place) {
     let refused = claim(&one).await.complete(text(limits::BLOB_BYTES + 1)).await;
     assert!(matches!(refused, Err(Error::Invalid { field: "result", .. })), "{refused:?}");
     one.close().await.unwrap();
+}
+
+async fn task_that_is_refused_its_end_is_still_the_callers(place: &Place) {
+    let one = place.session("one").await.unwrap();
+    create(&one, NewTask::titled("a task")).await;
+    let task = claim(&one).await;
+    let too_long = || Some("x".repeat(limits::BLOB_BYTES + 1));
+    assert!(matches!(task.complete(too_long()).await, Err(Error::Invalid { field: "result", .. })));
+    let refused = task.complete_and_claim(too_long(), ["a"; 0]).await;
+    assert!(matches!(refused, Err(Error::Invalid { field: "result", .. })), "{refused:?}");
+    assert!(matches!(task.fail("", true).await, Err(Error::Invalid { field: "reason", .. })));
+    assert_eq!(task.fail("the result is too long", false).await.unwrap(), TaskStatus::Failed);
+    assert!(matches!(task.release().await, Err(Error::Stale { .. })), "it has ended");
+    one.close().await.unwrap();
+}
+
+async fn tasks_are_created_in_order_in_as_many_steps_as_it_takes(place: &Place) {
+    let one = place.session("one").await.unwrap();
+    let titles: Vec<String> = (0..=2 * limits::CREATE_CHUNK).map(|n| format!("task {n:03}")).collect();
+    let created = one.create_tasks(titles.iter().map(NewTask::titled).collect()).await.unwrap();
+    let all = TaskFilter { limit: 1_000, ..TaskFilter::default() };
+    let page = one.store().await.unwrap().tasks().list(&all).await.unwrap();
+    let listed: Vec<(&str, &str)> = page.items.iter().map(|task| (task.key.as_str(), task.title.as_str())).collect();
+    let told: Vec<(&str, &str)> =
+        created.iter().zip(&titles).map(|(task, title)| (task.key.as_str(), title.as_str())).collect();
+    assert_eq!(listed, told);
+    assert_eq!(one.create_tasks(Vec::new()).await.unwrap(), []);
+    one.close().await.unwrap();
+}
+
+async fn certain_task_is_claimed_at_once_or_not_at_all(place: &Place) {
+    let (one, two) = (place.session("one").await.unwrap(), place.session("two").await.unwrap());
+    create(&one, NewTask::titled("another")).await;
+    let key = create(&one, NewTask::titled("wanted")).await;
+    let task = one.claim_task_by_id(&key).await.unwrap();
+    assert_eq!((task.id(), task.title()), (key.as_str(), "wanted"));
+    assert!(matches!(two.claim_task_by_id(&key).await, Err(Error::Held { .. })));
+    task.complete(None).await.unwrap();
+    assert!(matches!(two.claim_task_by_id(&key).await, Err(Error::WrongState { .. })));
+    one.close().await.unwrap();
+    two.close().await.unwrap();
 }

@@ -43,7 +43,7 @@ async fn end_of_a_task_waits_for_the_next_one(place: &Place) {
     let (lead, session) = (place.session("lead").await.unwrap(), place.session("worker").await.unwrap());
     create(&lead, "first", "a").await;
     let task = session.claim_task(["a"]).await.unwrap().unwrap();
-    let waiting = tokio::spawn(task.complete_and_claim(None, ["a"]).into_future());
+    let waiting = tokio::spawn(async move { task.complete_and_claim(None, ["a"]).await });
     let second = create(&lead, "second", "a").await;
     assert_eq!(waiting.await.unwrap().unwrap().unwrap().id(), second);
     session.close().await.unwrap();

@@ -1,18 +1,23 @@
 //! Workers: what becomes of tasks when handlers succeed, fail, panic, hang, and when the worker or its process ends.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use agentcoord::core::ids::IdPrefix;
 use agentcoord::core::store::Backend;
 use agentcoord::core::task::{CreateTasks, NewTask, TaskDetail, TaskStatus};
 use agentcoord::{CoordinationClient, Error, Failure, Worked};
+use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
+use agentcoord_testkit::redis_server::RedisServer;
 use serde_json::json;
 use tokio::sync::{Barrier, Notify, mpsc, oneshot};
 
 use crate::child::Process;
 use crate::place::Place;
+
+/// The pause between two looks of one whom no news reaches.
+const SLOW_LOOK: Duration = Duration::from_secs(5);
 
 on_both_engines!(
     worker_gets_tasks_as_they_are_created_and_keeps_their_results,
@@ -23,6 +28,7 @@ on_both_engines!(
     worker_past_its_grace_puts_back_what_runs,
     dropped_worker_puts_back_what_runs,
     lost_claim_drops_the_handler_and_writes_nothing,
+    end_that_comes_with_a_claim_that_is_refused_is_said_alone,
     worker_of_a_lost_session_ends,
     task_of_a_killed_worker_runs_again_elsewhere,
 );
@@ -205,6 +211,7 @@ async fn lost_claim_drops_the_handler_and_writes_nothing(place: &Place) {
     let keys = create(&agent, &["hangs once"]).await;
     let (guard, dropped) = Dropped::new();
     let guard = std::sync::Mutex::new(Some(guard));
+    let begun = Instant::now();
     let worker = agent.worker(["none"; 0]).lease(Duration::from_millis(100)).limit(2).run(move |_| {
         let guard = guard.lock().unwrap().take();
         async move {
@@ -217,8 +224,58 @@ async fn lost_claim_drops_the_handler_and_writes_nothing(place: &Place) {
     });
     assert_eq!(worker.await.unwrap(), Worked { completed: 1, lost: 1, ..Worked::default() });
     dropped.await.expect("the handler is dropped");
+    assert!(begun.elapsed() < SLOW_LOOK, "it is told when its lease ends");
     let task = show(&agent, &keys[0]).await.task;
     assert_eq!((task.status, task.crashes), (TaskStatus::Completed, 1));
+}
+
+async fn end_that_comes_with_a_claim_that_is_refused_is_said_alone(place: &Place) {
+    let lead = Arc::new(place.session("lead").await.unwrap());
+    let words: Vec<String> = (0..16).map(|n| format!("can {n:02}")).collect();
+    let clever = words.iter().fold(place.session("clever"), agentcoord::SessionBuilder::capability).await.unwrap();
+    let keys = create(&lead, &["done"]).await;
+    // More combinations of what it can do than a claim looks at, none of them enough.
+    let demanding = move |n: usize| {
+        let requires = words.iter().enumerate().filter(|(bit, _)| n >> bit & 1 == 1).map(|(_, word)| word.clone());
+        NewTask { requires: requires.chain(["cannot".to_owned()]).collect(), ..NewTask::titled("beyond it") }
+    };
+    let fours = (0..1_usize << 16).filter(|n| n.count_ones() == 4);
+    let tasks = Mutex::new(Some(fours.map(demanding).collect()));
+    let others = Arc::clone(&lead);
+    let worker = clever.worker(["none"; 0]).until_empty().run(move |_| {
+        let (lead, tasks) = (Arc::clone(&others), tasks.lock().unwrap().take().unwrap());
+        async move {
+            lead.create_tasks(tasks).await?;
+            Ok(())
+        }
+    });
+    let ended = worker.await;
+    assert!(matches!(ended, Err(Error::Refused { policy: "too_complex", .. })), "{ended:?}");
+    assert_eq!(show(&lead, &keys[0]).await.task.status, TaskStatus::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn end_whose_answer_was_lost_counts_as_what_it_was() {
+    let server = RedisServer::start();
+    let proxy = Arc::new(FaultProxy::start(server.port()));
+    // Without patience, the first answer that does not come leaves the outcome unknown.
+    let place = Place::on(&server.url());
+    let agent = place.session("worker").redis_url(proxy.url()).patience(Duration::ZERO).await.unwrap();
+    create(&agent, &["done", "hopeless"]).await;
+    let network = Arc::clone(&proxy);
+    let worker = agent.worker(["none"; 0]).limit(2).run(move |task| {
+        let network = Arc::clone(&network);
+        async move {
+            let (end, outcome) = match task.title() {
+                "done" => ("task_complete", Ok(())),
+                _ => ("task_fail", Err(Failure::fatal("cannot be"))),
+            };
+            network.cut_replies(Requests::containing(end).times(1));
+            outcome
+        }
+    });
+    assert_eq!(worker.await.unwrap(), Worked { completed: 1, failed: 1, ..Worked::default() });
+    assert!(proxy.cuts() >= 2, "both answers were lost");
 }
 
 async fn worker_of_a_lost_session_ends(place: &Place) {

@@ -1,14 +1,18 @@
 //! `agents register`: introduces a shell agent, or continues one of the same name and host session.
 
+use std::collections::BTreeSet;
+
 use agentcoord::Error;
-use agentcoord::core::agent::ProcessIdentity;
+use agentcoord::core::agent::{Identity, ProcessIdentity};
 use agentcoord::core::ids::Id;
 use agentcoord::process::{self, Liveness};
+use serde_json::json;
 
 use super::show::{self, View};
 use crate::context::Context;
 use crate::error::CliError;
-use crate::identity::{register, shell_agent};
+use crate::exit::Exit;
+use crate::identity::{host_key, register, shell_agent};
 
 /// First halves of made-up names.
 const MANNERS: [&str; 16] = [
@@ -26,9 +30,9 @@ const BIRDS: [&str; 16] = [
 pub(crate) struct Args {
     /// The name; nothing: that of --as, or a made-up one
     name: Option<String>,
-    /// What the agent does, as in "Engineer"
-    #[arg(long, value_name = "ROLE", default_value = "agent")]
-    role: String,
+    /// What the agent does, as in "Engineer" [default: agent]
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// Something it can do; tasks may require it
     #[arg(long = "capability", value_name = "WORD")]
     capabilities: Vec<String>,
@@ -43,15 +47,39 @@ pub(crate) struct Args {
 /// Registers.
 ///
 /// # Errors
-/// `INVALID` for names that cannot be.
+/// `INVALID` for names that cannot be; `REFUSED` when it is here already with another role or other capabilities.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
-    let named = args.name.or_else(|| context.settings().value("agent").map(ToOwned::to_owned));
-    let mut body = shell_agent(&named.unwrap_or_else(made_up), &args.role);
+    let named = args.name.clone().or_else(|| context.settings().value("agent").map(ToOwned::to_owned));
+    let name = named.unwrap_or_else(made_up);
+    let here = context.store().await?.agent_known_as(&name, &host_key()).await?;
+    if let Some(here) = here.filter(|here| here.is_live && args.asks_for_another(here)) {
+        return Err(unchangeable(&here));
+    }
+    let mut body = shell_agent(&name, args.role.as_deref().unwrap_or("agent"));
     body.capabilities = args.capabilities;
     body.working_on = args.working_on;
     body.process = args.watch_pid.map(watched).transpose()?;
     let caller = register(context.connection().await?, body).await?;
     show::of(context, &caller.agent).await
+}
+
+impl Args {
+    /// Whether the role or the capabilities are not those of this agent.
+    fn asks_for_another(&self, here: &Identity) -> bool {
+        let words = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
+        let has_another_role = self.role.as_ref().is_some_and(|role| *role != here.role);
+        has_another_role || !self.capabilities.is_empty() && words(&self.capabilities) != words(&here.capabilities)
+    }
+}
+
+/// An agent keeps the role and the capabilities with which its session began.
+fn unchangeable(here: &Identity) -> CliError {
+    let can = if here.capabilities.is_empty() { "none".to_owned() } else { here.capabilities.join(", ") };
+    let Identity { key, name, role, .. } = here;
+    let message = format!("{name} is here already: role {role}, capabilities {can}; both stay until its session ends");
+    CliError::new(Exit::Refused, "REFUSED", message)
+        .details(json!({"agent": key, "role": role, "capabilities": here.capabilities}))
+        .next("end the session, with all it holds", format!("agentcoord --as {key} agents deregister"))
 }
 
 /// The process of a number. One that has ended would end the session at once.

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use agentcoord::core::limits;
-use agentcoord::core::task::{Claim, ClaimTask, ExtendTask};
+use agentcoord::core::task::ClaimTask;
 
-use super::show;
 use super::view::MaybeTask;
 use crate::context::Context;
 use crate::duration;
@@ -42,26 +41,16 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<MaybeTask, CliE
     body.id.clone_from(&args.id);
     body.wait = Some(duration::millis(wait));
     body.lease = args.lease.map(duration::millis);
-    let claim = match context.interruptible(connection.claim(&caller.actor, body)).await {
-        Ok(Claim::Claimed(claim)) => claim,
-        Ok(Claim::Queued { .. } | Claim::Nothing { .. } | Claim::Lapsed { .. }) => {
-            return Ok(MaybeTask::nothing(!wait.is_zero()));
-        }
-        Err(error) => {
-            return Err(match (error.code, args.id) {
-                ("HELD" | "WRONG_STATE", Some(id)) => error
-                    .next("look at it", format!("agentcoord tasks show {id}"))
-                    .next("take another", "agentcoord tasks claim"),
-                _ => error,
-            });
-        }
-    };
-    let mut detail = show::of(context, &claim.key).await?;
-    // Neither the call nor the task names a deadline: what a command line takes does not last for ever.
-    if detail.task.deadline.is_none() && detail.task.token == Some(claim.token) {
-        let lease = limits::SHELL_TASK_LEASE;
-        connection.run(&caller.actor, ExtendTask { key: claim.key.clone(), token: claim.token, lease }).await?;
-        detail = show::of(context, &claim.key).await?;
+    // Where neither the call nor the task says how long: what a command line takes does not last for ever.
+    let fallback = Duration::from_millis(limits::SHELL_TASK_LEASE);
+    match context.interruptible(connection.claim_and_read(&caller.actor, body, fallback)).await {
+        Ok(Some(detail)) => Ok(MaybeTask::claimed(detail)),
+        Ok(None) => Ok(MaybeTask::nothing(!wait.is_zero())),
+        Err(error) => Err(match (error.code, args.id) {
+            ("HELD" | "WRONG_STATE", Some(id)) => error
+                .next("look at it", format!("agentcoord tasks show {id}"))
+                .next("take another", "agentcoord tasks claim"),
+            _ => error,
+        }),
     }
-    Ok(MaybeTask::claimed(detail))
 }

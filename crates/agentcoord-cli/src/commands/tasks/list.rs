@@ -40,6 +40,9 @@ fn status(word: &str) -> Result<TaskStatus, String> {
     })
 }
 
+/// The looks at the store that one call takes, with a filter that rarely fits.
+const LOOKS: usize = 10;
+
 /// A page of tasks.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
@@ -50,7 +53,7 @@ pub(crate) struct View {
 impl Render for View {
     fn table(&self, page: &mut Page) {
         if self.items.is_empty() {
-            page.line("no tasks");
+            page.line(if self.cursor.is_none() { "no tasks" } else { "no tasks so far" });
         }
         let rows = page.rows();
         page.grid(grid(&self.items), rows, "agentcoord tasks | less");
@@ -84,13 +87,14 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
     let store = context.store().await?;
     let mut items = Vec::new();
     // A page in which little fits is short.
-    loop {
+    for _ in 0..LOOKS {
         let page = store.tasks().list(&filter).await?;
         filter.limit -= page.items.len();
         filter.cursor = page.cursor;
         items.extend(page.items.into_iter().map(TaskView::from));
         if filter.limit == 0 || filter.cursor.is_none() {
-            return Ok(View { items, cursor: filter.cursor });
+            break;
         }
     }
+    Ok(View { items, cursor: filter.cursor })
 }

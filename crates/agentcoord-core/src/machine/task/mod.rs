@@ -37,7 +37,7 @@ fn create_one<R: Rows>(
     created_by: &str,
     links: &mut usize,
 ) -> Ruled<CreatedTask> {
-    let idempotency = new.key.as_ref().map(|k| format!("task/{k}"));
+    let idempotency = new.key.as_deref().map(KeyRecord::of_task);
     if let Some(known) = idempotency.as_ref().map(|k| step.get::<KeyRecord>(k)).transpose()?.flatten() {
         if known.digest != new.digest {
             return Err(Policy::KeyReused.into());

@@ -24,6 +24,7 @@ use self::line::Keys;
 use self::source::{LINE_BYTES, Source};
 use crate::context::Context;
 use crate::error::CliError;
+use crate::exit::Exit;
 use crate::identity::Unknown;
 use crate::output::{Format, Page, Render};
 use crate::principal;
@@ -74,7 +75,7 @@ impl Render for View {
 /// `INVALID` with the lines that are wrong, and then nothing was written.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
     let mut source = Source::open(context, &args.file)?;
-    let (total, dependencies) = check(context, &mut source)?;
+    let (total, dependencies) = check(context, &mut source).await?;
     let mut bad = Bad::default();
     for (line, why) in dependencies.missing(&context.store().await?).await? {
         bad.note(line, why);
@@ -105,7 +106,7 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError>
 }
 
 /// Reads and checks every line. How many tasks there are, and what they depend on.
-fn check(context: &Context, source: &mut Source) -> Result<(u64, Dependencies), CliError> {
+async fn check(context: &Context, source: &mut Source) -> Result<(u64, Dependencies), CliError> {
     let progress = Progress::new(context, "check", source.size());
     let mut bad = Bad::default();
     let mut keys = Keys::default();
@@ -125,6 +126,9 @@ fn check(context: &Context, source: &mut Source) -> Result<(u64, Dependencies), 
                 tasks += 1;
                 keys.note(number, &task);
                 dependencies.note(number, &task)?;
+                if keys.are_many() {
+                    bad.note_reused(keys.reused(context).await?);
+                }
             }
             Err(why) => bad.note(number, why),
         }
@@ -132,6 +136,7 @@ fn check(context: &Context, source: &mut Source) -> Result<(u64, Dependencies), 
             progress.at(read);
         }
     }
+    bad.note_reused(keys.reused(context).await?);
     for (number, first) in keys.repeated() {
         bad.note(number, format!("the key of line {first} again"));
     }
@@ -152,6 +157,12 @@ impl Bad {
         if at < LISTED {
             self.first.insert(at, (line, why));
             self.first.truncate(LISTED);
+        }
+    }
+
+    fn note_reused(&mut self, lines: Vec<usize>) {
+        for line in lines {
+            self.note(line, "key: it names a task with other content".to_owned());
         }
     }
 
@@ -261,8 +272,9 @@ impl Writing<'_> {
 
 /// The engine refused a chunk, or was lost on the way.
 fn stopped(error: CliError, first: usize, last: usize, so_far: &View) -> CliError {
+    let on = if error.exit == Exit::Refused { "" } else { ", and the same command goes on from there" };
     let message = format!(
-        "lines {first} to {last} were not written: {}; {} tasks were created before, and the same command goes on from there",
+        "lines {first} to {last} were not written: {}; {} tasks were created before{on}",
         error.message, so_far.created
     );
     let details = json!({"first_line": first, "last_line": last, "created": so_far.created, "cause": error.details});

@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use crate::commands::tasks::view::TaskView;
+use crate::context::{FENCE, FENCE_NAMESPACE, TASK_ID};
 use crate::exit::Exit;
 use crate::output;
 use crate::process::{self, Signals, exit_of};
@@ -146,7 +147,9 @@ impl Crew {
         } else {
             command.env("AGENTCOORD_TASK", whole);
         }
-        command.env("AGENTCOORD_TASK_ID", task.id()).env("AGENTCOORD_FENCE", task.token().to_string());
+        command.env(TASK_ID, task.id());
+        // A token with the namespace of a lock around the worker would count as that lock's.
+        command.env(FENCE, task.token().to_string()).env_remove(FENCE_NAMESPACE);
         command.process_group(0).stdin(Stdio::piped()).stderr(Stdio::piped());
         if self.keeps_result {
             command.stdout(Stdio::piped());

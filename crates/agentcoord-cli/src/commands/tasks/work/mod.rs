@@ -28,7 +28,8 @@ CMD gets the task as one JSON object on stdin, the same as in `tasks show --json
 
 - AGENTCOORD_TASK: the same object; without description and payload when it has more than 100 KiB
 - AGENTCOORD_TASK_ID: the task's id, as in `agentcoord tasks progress $AGENTCOORD_TASK_ID -m \"half way\"`
-- AGENTCOORD_FENCE: the fencing token of the claim, for resources that check it
+- AGENTCOORD_FENCE: the fencing token of the claim, for resources that check it; it is no lock, so AGENTCOORD_FENCE_NAMESPACE \
+is not set
 
 Its exit code decides: 0 done; the code of --fatal failed for good; any other, or a signal, failed, and tried again while \
 the task has attempts. The last line on its stderr is the reason. A CMD that cannot be started puts its task back, and the \
@@ -109,16 +110,17 @@ fn summary(worked: &Worked) -> String {
 /// # Errors
 /// `STALE` when the session was lost, and its tasks with it; `INVALID` for tags that are none.
 pub(crate) async fn run(context: &Context, args: Args) -> Result<View, CliError> {
+    if let Some(name) = context.settings().value("agent").filter(|_| !args.capabilities.is_empty()) {
+        let message = format!("--capability is for a worker without an agent: {name} has its own");
+        let command = "agentcoord agents register --capability WORD";
+        return Err(CliError::invalid(message).next("register it with more", command));
+    }
     let signals = Signals::of_ending()?;
     let connection = context.staying().await?;
     let parent = maybe(context, Unknown::Register).await?;
     let name = parent.as_ref().map_or_else(|| process::name_of(&args.command), |p| p.name.clone());
     let mut session = CoordinationClient::session("worker", name).dir(&context.settings().cwd);
     if let Some(parent) = &parent {
-        if !args.capabilities.is_empty() {
-            let message = format!("--capability is for a worker without an agent: {} has its own", parent.name);
-            return Err(CliError::invalid(message).next("give it more", "agentcoord agents register --capability WORD"));
-        }
         session = session.parent(parent.session.clone());
     }
     for capability in args.capabilities {
