@@ -561,14 +561,12 @@ local function wall_at(lease)
     return math.max(0, state.clock.wall + lease - state.clock.now)
 end
 
--- What is to be settled, at most `limit`, as {table, key}: due entries up to now, then work that is left over.
+-- What is to be settled, at most `limit`: due entries up to now, then work that is left over.
 local function due(limit)
-    local items = {}
+    local entries = {}
     local function take(from, to)
-        for _, entry in ipairs(scan(from, to, limit - #items)) do
-            if #entry == 4 then
-                items[#items + 1] = {entry[3], entry[4]}
-            end
+        for _, entry in ipairs(scan(from, to, limit - #entries)) do
+            entries[#entries + 1] = entry
         end
     end
     if state.next_due <= now then
@@ -580,5 +578,11 @@ local function due(limit)
     if state.counts.work > 0 then
         take(under('work'))
     end
-    return items
+    return entries
+end
+
+-- Whether an entry that was found in the index is still there: settling one item may settle or move another, as the end of
+-- a session does with the deadlines of what it held.
+local function stands(entry)
+    return (delta[table.concat(entry, '\0')] or 0) >= 0
 end

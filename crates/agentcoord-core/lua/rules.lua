@@ -153,11 +153,11 @@ local DUE = {
 }
 
 reap = function(limit)
-    for _, item in ipairs(due(limit)) do
-        settled = settled + 1
-        local settle = DUE[item[1]]
-        if settle then
-            settle(item[2])
+    for _, entry in ipairs(due(limit)) do
+        local settle = #entry == 4 and DUE[entry[3]]
+        if settle and stands(entry) then
+            settled = settled + 1
+            settle(entry[4])
         end
     end
     hand_over()

@@ -377,8 +377,8 @@ impl<'a, R: Rows> Step<'a, R> {
         self.put(&key, slot)
     }
 
-    /// Takes what is to be settled, at most `limit`, as (table, key): due entries up to now, then work that is left over.
-    pub(crate) fn due(&mut self, limit: usize) -> Ruled<Vec<(Table, String)>> {
+    /// What is to be settled, at most `limit`: due entries up to now, then work that is left over.
+    pub(crate) fn due(&mut self, limit: usize) -> Ruled<Vec<Entry>> {
         let up_to =
             |index: &str, at: u64| Range { from: Entry::of(&[index, ""]).0, to: Entry::of(&[index, &pad(at)]).0 };
         let mut ranges = Vec::new();
@@ -391,17 +391,17 @@ impl<'a, R: Rows> Step<'a, R> {
         if self.state.counts.work > 0 {
             ranges.push(Range::under(&["work"]));
         }
-        let mut items = Vec::new();
+        let mut entries = Vec::new();
         for range in ranges {
-            for entry in self.scan(&range, limit - items.len().min(limit))? {
-                if let [_, _, table, key] = entry.parts()[..]
-                    && let Some(table) = Table::parse(table)
-                {
-                    items.push((table, key.to_owned()));
-                }
-            }
+            entries.extend(self.scan(&range, limit - entries.len())?);
         }
-        Ok(items)
+        Ok(entries)
+    }
+
+    /// Whether an entry that was found in the index is still there: settling one item may settle or move another, as the
+    /// end of a session does with the deadlines of what it held.
+    pub(crate) fn stands(&self, entry: &Entry) -> bool {
+        self.delta.get(entry).is_none_or(|sign| *sign >= 0)
     }
 
     /// Writes everything. Appends an event when a record other than a pulse was put or deleted, or the request was asked again.

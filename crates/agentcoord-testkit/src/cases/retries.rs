@@ -98,6 +98,28 @@ pub async fn every_attempts_reason_is_kept(scene: Scene) {
     assert_eq!(detail.task.error.as_deref(), Some("never"));
 }
 
+/// A worker whose session and lease end at the same moment is one lost worker, and whoever is offered its task keeps it.
+pub async fn a_worker_is_lost_once(scene: Scene) {
+    let boss = scene.agent("boss").await;
+    let key = boss.create(NewTask { lease: Some(limits::SESSION_TTL), ..NewTask::titled("a task") }).await;
+    for (name, waits) in [("ada", false), ("bob", true)] {
+        scene.agent(name).await.claim().await;
+        scene.pass(limits::SESSION_TTL / 2).await;
+        boss.beat().await;
+        if waits {
+            waiting(boss.wait_claim(&[]).await);
+        }
+        scene.pass(limits::SESSION_TTL / 2).await;
+        scene.settle().await;
+        boss.beat().await;
+    }
+    let detail = scene.detail(&key).await;
+    assert_eq!((detail.task.crashes, detail.task.attempt), (2, 1));
+    assert_eq!(detail.task.claimed_by.as_deref(), Some("boss"));
+    let told: Vec<_> = detail.setbacks.iter().map(|s| (s.attempt, s.reason.as_str(), s.name.as_deref())).collect();
+    assert_eq!(told, [(1, "no heartbeat", Some("ada")), (1, "no heartbeat", Some("bob"))]);
+}
+
 /// A task that always fails rests between its attempts while the others are done.
 pub async fn a_poison_task_cannot_stop_a_queue(scene: Scene) {
     let ada = scene.agent("ada").await;

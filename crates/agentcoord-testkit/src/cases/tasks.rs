@@ -427,6 +427,18 @@ pub async fn a_claim_stops_waiting_in_time(scene: Scene) {
     assert_eq!(scene.task(&key).await.status, TaskStatus::Pending);
 }
 
+/// A claim that is offered a task in the very step in which its time is over has the task.
+pub async fn a_claim_gets_a_task_in_its_last_moment(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    let key = bob.create(NewTask { lease: Some(2_000), ..NewTask::titled("a task") }).await;
+    bob.claim().await;
+    let body = ClaimTask { wait: Some(2_000), ..ClaimTask::new(Vec::new()) };
+    let ticket = waiting(ada.ask(body).await.expect("accepted"));
+    scene.pass(2_000).await;
+    scene.settle().await;
+    assert_eq!(claimed(ada.confirm_task(&ticket).await).key, key);
+}
+
 /// A withdrawn claim gives the task back to its place without counting the attempt; a withdrawn wait leaves the line.
 pub async fn a_withdrawn_claim_gives_the_task_back(scene: Scene) {
     let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
