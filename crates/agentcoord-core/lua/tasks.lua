@@ -16,12 +16,14 @@ function task.free(record)
     record.offer = nil
 end
 
--- Brings a task to a final state. Who had it last stays readable; nobody holds it.
+-- Brings a task to a final state. Who had it last stays readable; nobody holds it, and nothing more is due for it.
 function task.finish(key, record, status)
     local name, agent = record.name, record.agent
     task.free(record)
     record.name = name
     record.agent = agent
+    record.search = nil
+    record.retry_at = nil
     record.status = status
     record.completed_at = wall
     put('task', key, record)

@@ -196,6 +196,8 @@ macro_rules! conformance {
             a_cancelled_claim_is_over_and_its_holder_is_told,
             only_a_task_that_has_not_ended_is_cancelled,
             a_cancelled_hand_off_leaves_its_waiter_in_line,
+            a_cancelled_task_is_offered_to_nobody,
+            a_cancelled_task_does_not_rest,
             a_redriven_task_begins_anew,
             stall_counter_starts_anew_after_a_redrive,
         );

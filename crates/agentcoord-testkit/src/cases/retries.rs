@@ -263,6 +263,35 @@ pub async fn a_cancelled_hand_off_leaves_its_waiter_in_line(scene: Scene) {
     assert_eq!(claimed(ada.confirm_task(&first).await).key, more);
 }
 
+/// A task that is cancelled while it is still to be shown to waiting claims is offered to none of them.
+pub async fn a_cancelled_task_is_offered_to_nobody(scene: Scene) {
+    let (dead, eve, grace) = (scene.agent("dead").await, scene.agent("eve").await, scene.human("grace").await);
+    // More than the create, the cancellation, and what both settle before, get through.
+    for _ in 0..6 * limits::WORK_PER_STEP {
+        waiting(dead.wait_claim(&[]).await);
+    }
+    let ticket = waiting(eve.wait_claim(&[]).await);
+    for _ in 0..2 {
+        scene.pass(limits::SESSION_TTL / 2).await;
+        eve.beat().await;
+    }
+    let key = grace.create_titled("a task").await;
+    grace.cancel(&key, None).await.expect("pending");
+    scene.settle().await;
+    assert_eq!(waiting(eve.confirm_task(&ticket).await), ticket);
+    assert_eq!(scene.task(&key).await.status, TaskStatus::Cancelled);
+}
+
+/// A task that is cancelled while it rests has no next try, and does not rest when it is redriven.
+pub async fn a_cancelled_task_does_not_rest(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    let key = ada.create(steady(60_000, 60_000, 3)).await;
+    ada.fail(&ada.claim().await, "no luck", true).await.expect("claimed");
+    ada.cancel(&key, None).await.expect("scheduled");
+    assert_eq!(scene.task(&key).await.retry_at, None);
+    assert_eq!(ada.redrive(&key).await.expect("cancelled").status, TaskStatus::Pending);
+}
+
 /// A redriven task has all its attempts before it, keeps its place, and forgets what it ended with.
 pub async fn a_redriven_task_begins_anew(scene: Scene) {
     let ada = scene.agent("ada").await;

@@ -231,12 +231,14 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled
     Ok(changed(key, TaskStatus::Cancelled))
 }
 
-/// Brings a task to a final state. Who had it last stays readable; nobody holds it.
+/// Brings a task to a final state. Who had it last stays readable; nobody holds it, and nothing more is due for it.
 fn finish<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord, status: TaskStatus) -> Ruled<()> {
     let (name, agent) = (task.name.take(), task.agent.take());
     free(&mut task);
     task.name = name;
     task.agent = agent;
+    task.search = None;
+    task.retry_at = None;
     task.status = status;
     task.completed_at = Some(step.wall);
     step.put(key, &task)?;
