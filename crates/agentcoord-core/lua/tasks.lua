@@ -101,6 +101,9 @@ function task.overdue(key)
     end
     if record.offer and record.ticket then
         task.miss(record.ticket)
+    elseif record.ticket then
+        -- The holder listens to the ticket that its claim came from.
+        wake(record.ticket)
     end
     task.crash(key, 'its lease ended')
 end

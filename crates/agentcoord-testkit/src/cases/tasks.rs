@@ -1,7 +1,7 @@
 //! The task queue: priority, age, leases, retries, and one owner at a time.
 
 use agentcoord_core::Error;
-use agentcoord_core::ids::{Id, Token};
+use agentcoord_core::ids::{Id, Ticket, Token};
 use agentcoord_core::limits;
 use agentcoord_core::store::Backend;
 use agentcoord_core::task::{
@@ -342,6 +342,18 @@ pub async fn a_claims_own_lease_comes_first(scene: Scene) {
     scene.pass(1_000).await;
     scene.settle().await;
     assert_eq!(scene.task(&key).await.status, TaskStatus::Pending);
+}
+
+/// Whose lease has ended is told so under the ticket of its claim.
+pub async fn the_end_of_a_lease_is_told_to_its_holder(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    ada.create_titled("a task").await;
+    let op = ada.op(ClaimTask { lease: Some(1_000), ..ClaimTask::new(Vec::new()) });
+    claimed(ada.send(&op).await.expect("accepted"));
+    scene.pass(1_000).await;
+    let before = scene.csn().await;
+    scene.settle().await;
+    assert_eq!(scene.wakes(before).await, [Ticket::of(ada.client(), op.request).as_str()]);
 }
 
 /// A stale worker's failure is not written into the new owner's task.

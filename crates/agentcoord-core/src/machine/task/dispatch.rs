@@ -6,7 +6,7 @@
 //!
 //! Ready tasks and waiting claims do not match each other: whatever makes a task ready hands it in the same step to the
 //! longest-waiting claim that matches ([`ready`]), and a new claim takes the best ready task before it waits. Where one
-//! step cannot look at all who wait, the task keeps the place that was reached and is due at once ([`search_on`]).
+//! step cannot look at all who wait, the task keeps the place that was reached and is due at once ([`hand_over`]).
 
 use super::{expect, free, holder};
 use crate::error::{Noun, Policy, Refusal};
@@ -177,11 +177,6 @@ pub(super) fn ready<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRe
     hand_over(step, key, task)
 }
 
-/// Goes on with the search for a waiting claim that an earlier step has left.
-pub(super) fn search_on<R: Rows>(step: &mut Step<'_, R>, key: &str, task: TaskRecord) -> Ruled<()> {
-    hand_over(step, key, task)
-}
-
 /// A part of a line: claims of agents that can do the same. The first of them stands for it.
 struct Part {
     seq: String,
@@ -197,7 +192,8 @@ impl Part {
     }
 }
 
-fn hand_over<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord) -> Ruled<()> {
+/// Hands a pending task over, from where an earlier step has left off.
+pub(super) fn hand_over<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord) -> Ruled<()> {
     let from = task.search.take().unwrap_or_default();
     if step.state.counts.task_waiters > 0 {
         let (mut parts, mut reached) = parts_of_lines(step, &task, &from)?;

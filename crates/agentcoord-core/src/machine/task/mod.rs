@@ -17,7 +17,7 @@ use crate::task::{
 };
 pub(super) use dependency::{announce_more, link_more};
 pub(super) use dispatch::{claim, confirm, drop_ticket, give_up, withdraw};
-use dispatch::{miss, ready, search_on, wait_on};
+use dispatch::{hand_over, miss, ready, wait_on};
 pub(super) use retry::{crash, fail, redrive};
 
 pub(super) fn create<R: Rows>(step: &mut Step<'_, R>, body: CreateTasks) -> Ruled<Created> {
@@ -258,13 +258,16 @@ pub(super) fn release<R: Rows>(step: &mut Step<'_, R>, body: ReleaseTask) -> Rul
 pub(super) fn overdue<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     let Some(task) = step.get::<TaskRecord>(key)? else { return Ok(()) };
     if task.search.is_some() {
-        return search_on(step, key, task);
+        return hand_over(step, key, task);
     }
     if task.status == TaskStatus::Scheduled {
         return enqueue(step, key, task).map(drop);
     }
-    if let (Some(_), Some(ticket)) = (task.offer, &task.ticket) {
-        miss(step, ticket.as_str())?;
+    match task.ticket {
+        Some(ticket) if task.offer.is_some() => miss(step, ticket.as_str())?,
+        // The holder listens to the ticket that its claim came from.
+        Some(ticket) => step.wake(ticket.as_str()),
+        None => {}
     }
     crash(step, key, "its lease ended")
 }
