@@ -75,9 +75,10 @@ function task.changed(key, status)
     return {key = key, status = status}
 end
 
--- The answer to whoever has finished with a task, with the claim of the next one when that is asked for.
+-- The answer to whoever has finished with a task, with the claim of the next one when that is asked for. One that is too
+-- complex gets nothing: refusing it would undo the end of this one.
 function task.finished(key, status, wish)
-    return {key = key, status = status, next = wish and task.next(acting(), wish)}
+    return {key = key, status = status, next = wish and (task.next(acting(), wish) or task.nothing())}
 end
 
 -- An attempt that did not count.

@@ -229,6 +229,7 @@ macro_rules! conformance {
             a_task_goes_to_the_longest_waiting_of_all_lines,
             a_task_finds_its_claim_behind_many_dead_ones,
             a_claim_looks_only_at_what_it_can_do,
+            an_end_counts_though_the_next_claim_is_too_complex,
             pending_tasks_are_listed_in_claim_order_under_change,
             a_task_that_no_live_agent_can_take_is_marked,
             a_withdrawn_confirm_gives_its_task_back,

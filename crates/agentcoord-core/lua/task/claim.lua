@@ -22,5 +22,5 @@ return step(function(op)
     if op.id then
         return claim_named(op, actor)
     end
-    return task.next(actor, op)
+    return task.next(actor, op) or forbid('too_complex')
 end)

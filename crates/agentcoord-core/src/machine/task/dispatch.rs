@@ -51,7 +51,7 @@ pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: NextTa
         return assign(step, &acting, key, task, wish.lease);
     }
     if wish.wait == Some(0) {
-        return Ok(Claim::Nothing { pending: u64::try_from(step.state.counts.pending).unwrap_or(0) });
+        return Ok(nothing(step));
     }
     let ticket = Ticket::of(&step.call.client, step.call.request);
     let waiter = TaskTicketRecord {
@@ -69,6 +69,10 @@ pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: NextTa
     };
     step.put(ticket.as_str(), &waiter)?;
     Ok(queued(step, ticket, &waiter))
+}
+
+pub(super) fn nothing<R: Rows>(step: &Step<'_, R>) -> Claim {
+    Claim::Nothing { pending: u64::try_from(step.state.counts.pending).unwrap_or(0) }
 }
 
 /// The answer to a claim that waits. An overdue claim may free a task that matches.
