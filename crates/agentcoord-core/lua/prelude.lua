@@ -175,8 +175,9 @@ local function refuse(refusal)
     error({refusal = refusal})
 end
 
-local function forbid(policy)
-    refuse({policy = {policy = policy}})
+-- Ends the step because of a rule; `about` is what broke it, where the caller would have to guess.
+local function forbid(policy, about)
+    refuse({policy = {policy = policy, about = about}})
 end
 
 -- Ends the step with an error reply; nothing may have been written.
@@ -525,6 +526,15 @@ local function free_key(kind, id)
         end
     end
     forbid('id_taken')
+end
+
+-- What a repeated idempotency key named the first time, or nothing; with other content it is refused.
+local function known_under(idempotency, digest)
+    local known = idempotency and get('key', idempotency)
+    if known and known.digest ~= digest then
+        forbid('key_reused', idempotency)
+    end
+    return known
 end
 
 local function next_seq()

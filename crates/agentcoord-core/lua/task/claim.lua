@@ -11,8 +11,9 @@ local function claim_named(op, actor)
     if record.status ~= 'pending' then
         refuse({wrong_state = {noun = 'task', id = key, actual = record.status, expected = 'pending'}})
     end
-    if not task.covers(task.capabilities(actor), record.requires) then
-        forbid('not_capable')
+    local lacking = task.lacking(task.capabilities(actor), record.requires)
+    if lacking then
+        forbid('not_capable', record.requires[lacking])
     end
     return task.assign(actor, key, record, op.lease)
 end

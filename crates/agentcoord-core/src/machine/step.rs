@@ -13,7 +13,7 @@ use crate::limits;
 use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
 use crate::op::{Actor, Blob, Call, decode};
-use crate::record::{ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
+use crate::record::{ClientRecord, Event, Image, KeyRecord, NEVER, PulseRecord, RingRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Record, Table, pad};
 use crate::time::{LeaseMs, Reading, WallMs};
 
@@ -38,7 +38,7 @@ impl From<Refusal> for Stop {
 
 impl From<Policy> for Stop {
     fn from(policy: Policy) -> Self {
-        Self::Refused(Refusal::Policy { policy })
+        Self::Refused(Refusal::Policy { policy, about: None })
     }
 }
 
@@ -337,6 +337,15 @@ impl<'a, R: Rows> Step<'a, R> {
             }
         }
         Err(Policy::IdTaken.into())
+    }
+
+    /// What a repeated idempotency key named the first time; with other content it is refused.
+    pub(crate) fn known(&mut self, idempotency: Option<&str>, digest: &str) -> Ruled<Option<KeyRecord>> {
+        let Some(idempotency) = idempotency else { return Ok(None) };
+        match self.get::<KeyRecord>(idempotency)? {
+            Some(known) if known.digest != digest => Err(Policy::KeyReused.about(idempotency).into()),
+            known => Ok(known),
+        }
     }
 
     pub(crate) fn next_seq(&mut self) -> u64 {

@@ -38,8 +38,9 @@ fn claim_named<R: Rows>(step: &mut Step<'_, R>, acting: &Acting, typed: &str, le
         return Err(Refusal::Held { noun: Noun::Task, id: key, holder }.into());
     }
     expect(&key, task.status, TaskStatus::Pending)?;
-    if !task.requires.iter().all(|r| contains(&acting.capabilities(), r)) {
-        return Err(Policy::NotCapable.into());
+    let capabilities = acting.capabilities();
+    if let Some(lacking) = task.requires.iter().find(|r| !contains(&capabilities, r)) {
+        return Err(Policy::NotCapable.about(lacking).into());
     }
     assign(step, acting, key, task, lease)
 }

@@ -38,10 +38,7 @@ fn create_one<R: Rows>(
     links: &mut usize,
 ) -> Ruled<CreatedTask> {
     let idempotency = new.key.as_ref().map(|k| format!("task/{k}"));
-    if let Some(known) = idempotency.as_ref().map(|k| step.get::<KeyRecord>(k)).transpose()?.flatten() {
-        if known.digest != new.digest {
-            return Err(Policy::KeyReused.into());
-        }
+    if let Some(known) = step.known(idempotency.as_deref(), &new.digest)? {
         return Ok(CreatedTask { key: known.key, duplicate: true });
     }
     let key = step.free_key::<TaskRecord>(&new.id, |t| &t.id)?;
@@ -172,7 +169,7 @@ fn finished<R: Rows>(
             let acting = step.acting()?;
             Some(match dispatch::next(step, acting, wish) {
                 // Refusing it would undo the end of this one.
-                Err(Stop::Refused(Refusal::Policy { policy: Policy::TooComplex })) => dispatch::nothing(step),
+                Err(Stop::Refused(Refusal::Policy { policy: Policy::TooComplex, .. })) => dispatch::nothing(step),
                 next => next?,
             })
         }
@@ -218,7 +215,7 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled
     let by = step.principal()?;
     let (key, mut task) = step.resolve::<TaskRecord>(Noun::Task, &body.key, |t| &t.id)?;
     if task.status.is_final() {
-        return Err(wrong_state(&key, task.status, "open"));
+        return Err(wrong_state(&key, task.status, "blocked, scheduled, pending, claimed or in_progress"));
     }
     task.error = Some(match body.reason {
         Some(reason) => format!("cancelled by {by}: {reason}"),
