@@ -77,7 +77,7 @@ local request, state, now, wall, pause
 local touched, dirty
 -- Names of blobs of records that this step deletes.
 local gone_blobs
--- Index entries, with how often they were added less how often they were removed.
+-- Index entries by their first part, with how often they were added less how often they were removed.
 local delta
 local wakes, settled
 local index_is_sound, known_crowd
@@ -284,14 +284,24 @@ local function join(a, b, c, d, e, f, g)
     return a .. '\0' .. b
 end
 
-local function enter_entry(...)
-    local entry = join(...)
-    delta[entry] = (delta[entry] or 0) + 1
+-- What this step has changed of one index.
+local function changes(index)
+    local of_index = delta[index]
+    if not of_index then
+        of_index = {}
+        delta[index] = of_index
+    end
+    return of_index
 end
 
-local function remove_entry(...)
-    local entry = join(...)
-    delta[entry] = (delta[entry] or 0) - 1
+local function enter_entry(index, ...)
+    local entry, changed = join(index, ...), changes(index)
+    changed[entry] = (changed[entry] or 0) + 1
+end
+
+local function remove_entry(index, ...)
+    local entry, changed = join(index, ...), changes(index)
+    changed[entry] = (changed[entry] or 0) - 1
 end
 
 local function change(slot, record)
@@ -363,13 +373,13 @@ local function scan(from, to, limit)
     if limit <= 0 then
         return {}
     end
-    local added, removed = {}, 0
+    local changed, added, removed = changes(string.match(from, '^%Z*')), {}, 0
     -- What all of the range begins with, as far as that is easy to tell.
     local stem = string.sub(from, 1, -2)
     if string.sub(to, 1, -2) ~= stem then
-        stem = string.match(from, '^%Z*')
+        stem = ''
     end
-    for entry, sign in pairs(delta) do
+    for entry, sign in pairs(changed) do
         local near = sign ~= 0 and string.sub(entry, 1, #stem) == stem
         if near and not before(entry, from) and before(entry, to) then
             if sign > 0 then
@@ -383,7 +393,7 @@ local function scan(from, to, limit)
     index_is_sound = true
     local entries, is_sorted = added, #added == 0
     for _, entry in ipairs(found) do
-        if (delta[entry] or 0) == 0 then
+        if (changed[entry] or 0) == 0 then
             entries[#entries + 1] = entry
         end
     end
@@ -594,5 +604,5 @@ end
 -- Whether an entry that was found in the index is still there: settling one item may settle or move another, as the end of
 -- a session does with the deadlines of what it held.
 local function stands(entry)
-    return (delta[table.concat(entry, '\0')] or 0) >= 0
+    return (changes(entry[1])[table.concat(entry, '\0')] or 0) >= 0
 end
