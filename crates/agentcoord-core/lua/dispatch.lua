@@ -134,8 +134,12 @@ end
 function task.parts_of_lines(record, start)
     local found = {}
     local function look_at(tag)
+        if deserted[tag] then
+            return
+        end
         -- Who waits in a line stands in its part of those who need not be able to do anything, too.
-        local from, to = under('want', tag, '')
+        local everybody, to = under('want', tag, '')
+        local from = everybody
         if #record.requires > 0 then
             from = to
             to = 'want\0' .. tag .. '\1'
@@ -150,6 +154,7 @@ function task.parts_of_lines(record, start)
             seeks = seeks - 1
             local first = scan(from, to, 1)[1]
             if not first then
+                deserted[tag] = from == everybody
                 return
             end
             local part_from, part_to = under('want', tag, first[3])

@@ -4,7 +4,7 @@
 //! writes at once, at the end. A refusal anywhere before commit writes nothing. Index entries and counters are
 //! differences of what the touched records derive before and after.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::agent::SessionKind;
 use crate::error::{Error, Noun, Policy, Refusal, Result};
@@ -105,6 +105,8 @@ pub(crate) struct Step<'a, R: Rows> {
     pub(crate) links: usize,
     /// Seeks that this step may still make for tasks that have become ready.
     pub(crate) seeks: usize,
+    /// Tags in whose lines nobody waits for a task; nobody joins one before the step is about to end.
+    pub(crate) deserted: BTreeSet<String>,
     /// Lease time since the step before.
     pause: u64,
     /// Whether many sessions have fallen silent at once, when somebody had to know.
@@ -133,6 +135,7 @@ impl<'a, R: Rows> Step<'a, R> {
             turns: limits::WORK_PER_STEP,
             links: limits::LINKS_PER_STEP,
             seeks: limits::SEEKS_PER_STEP,
+            deserted: BTreeSet::new(),
             pause,
             crowd_is_silent: None,
         })

@@ -150,3 +150,27 @@ async fn a_task_that_becomes_ready_costs_the_same_whoever_waits() {
     // Two seeks: for who waits for any task, and for one with this tag.
     assert!(costs[1] <= costs[0] + 2, "{costs:?}");
 }
+
+/// A hundred tasks of many tags that are created at once look at each line in which nobody waits once.
+#[tokio::test]
+async fn a_bulk_create_looks_at_each_deserted_line_once() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let (ann, _) = desk.register("ann").await;
+    let tags: Vec<String> = (0..16).map(|tag| format!("tag {tag}")).collect();
+    let many: Vec<_> =
+        (0..100).map(|n| NewTask { tags: tags.clone(), ..NewTask::titled(format!("task {n}")) }).collect();
+    let cost = async || {
+        let before = server.calls().await;
+        let fresh = many.iter().map(|task| NewTask { id: Id::random(), ..task.clone() }).collect();
+        create(&desk, fresh).await;
+        server.calls().await - before
+    };
+    let alone = cost().await;
+    desk.send(&ann, ClaimTask::new(vec!["other".to_owned()])).await.unwrap();
+    let beside_a_claim = cost().await;
+    assert!(
+        beside_a_claim <= alone + tags.len() as u64 + 4,
+        "{alone} calls, {beside_a_claim} beside a claim that waits"
+    );
+}

@@ -235,8 +235,12 @@ fn parts_of_lines<R: Rows>(
 ) -> Ruled<(Vec<Part>, Option<String>)> {
     let mut parts = Vec::new();
     for tag in std::iter::once("").chain(task.tags.iter().map(String::as_str)) {
+        if step.deserted.contains(tag) {
+            continue;
+        }
         // Who waits in a line stands in its part of those who need not be able to do anything, too.
-        let mut range = Range::under(&["want", tag, ""]);
+        let everybody = Range::under(&["want", tag, ""]);
+        let mut range = everybody.clone();
         if !task.requires.is_empty() {
             range = Range { from: range.to, to: Range::under(&["want", tag]).to };
         }
@@ -246,7 +250,12 @@ fn parts_of_lines<R: Rows>(
                 return Ok((parts, Some(String::from_utf8_lossy(&range.from).into_owned())));
             }
             step.seeks -= 1;
-            let Some(first) = step.scan(&range, 1)?.pop() else { break };
+            let Some(first) = step.scan(&range, 1)?.pop() else {
+                if range == everybody {
+                    step.deserted.insert(tag.to_owned());
+                }
+                break;
+            };
             let [_, _, capabilities, seq, ticket] = first.parts()[..] else { break };
             let part = Range::under(&["want", tag, capabilities]);
             range.from.clone_from(&part.to);
