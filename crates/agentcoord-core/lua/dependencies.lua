@@ -51,12 +51,12 @@ function task.link(key, record, ids, most)
         depend(key, record, dependency, task.stands(found.status))
     end
     local part = 0
-    for from = linked + 1, #ids, LINKS_PER_STEP do
+    for from = linked + 1, #ids, LINK_RUN do
         local later = {}
-        for at = from, math.min(from + LINKS_PER_STEP - 1, #ids) do
+        for at = from, math.min(from + LINK_RUN - 1, #ids) do
             later[#later + 1] = ids[at]
         end
-        put('link', key .. '/' .. text(part), {task = key, ids = later, since = now})
+        insert('link', key .. '/' .. text(part), {task = key, ids = later, since = now})
         wake('keeper')
         part = part + 1
     end

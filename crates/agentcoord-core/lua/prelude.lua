@@ -23,6 +23,7 @@ local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
 local LINKS_PER_STEP = 32
+local LINK_RUN = 256
 local SEAL_RUN = 256
 local SEEKS_PER_STEP = 1024
 local AUDIENCE = 32

@@ -214,6 +214,7 @@ macro_rules! conformance {
             a_released_task_waits_for_its_start_time,
             many_dependents_are_released_in_bounded_steps,
             many_dependencies_are_linked_in_bounded_steps,
+            thousands_of_dependencies_are_bounded_work,
             dependents_follow_a_task_that_changes_quickly,
         );
         $crate::cases_of!(

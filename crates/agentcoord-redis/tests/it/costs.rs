@@ -174,3 +174,17 @@ async fn a_bulk_create_looks_at_each_deserted_line_once() {
         "{alone} calls, {beside_a_claim} beside a claim that waits"
     );
 }
+
+/// What is left to be linked is put away in few records, without a look at the store for each.
+#[tokio::test]
+async fn a_create_with_ten_thousand_dependencies_takes_few_calls() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let parts: Vec<_> = (0..10_000).map(|_| NewTask::titled("part")).collect();
+    let depends_on = parts.iter().map(|part| part.id.to_string()).collect();
+    create(&desk, parts).await;
+    let before = server.calls().await;
+    create(&desk, vec![NewTask { depends_on, ..NewTask::titled("whole") }]).await;
+    let calls = server.calls().await - before;
+    assert!(calls <= 200, "{calls} calls");
+}
