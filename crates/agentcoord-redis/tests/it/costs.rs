@@ -167,7 +167,8 @@ async fn a_bulk_create_looks_at_each_deserted_line_once() {
         server.calls().await - before
     };
     let alone = cost().await;
-    desk.send(&ann, ClaimTask::new(vec!["other".to_owned()])).await.unwrap();
+    let waits = desk.send(&ann, ClaimTask::new(vec!["other".to_owned()])).await.unwrap();
+    assert!(matches!(waits, Claim::Queued { .. }));
     let beside_a_claim = cost().await;
     assert!(
         beside_a_claim <= alone + tags.len() as u64 + 4,
