@@ -115,12 +115,9 @@ end
 
 -- What a repeated idempotency key has posted.
 function board.posted_before(idempotency, digest)
-    local known = idempotency and get('key', idempotency)
+    local known = known_under(idempotency, digest)
     if not known then
         return nil
-    end
-    if known.digest ~= digest then
-        forbid('key_reused')
     end
     local thread, number = string.match(known.key, '^(.*)/(%d+)$')
     return {thread = thread, messages = tonumber(number), duplicate = true, away = {}}

@@ -51,12 +51,9 @@ function task.link(key, record, ids, most)
         depend(key, record, dependency, task.stands(found.status))
     end
     local part = 0
-    for from = linked + 1, #ids, LINKS_PER_STEP do
-        local later = {}
-        for at = from, math.min(from + LINKS_PER_STEP - 1, #ids) do
-            later[#later + 1] = ids[at]
-        end
-        put('link', key .. '/' .. text(part), {task = key, ids = later, since = now})
+    for from = linked + 1, #ids, LINK_RUN do
+        local later = {unpack(ids, from, math.min(from + LINK_RUN - 1, #ids))}
+        insert('link', key .. '/' .. text(part), {task = key, ids = later, since = now})
         wake('keeper')
         part = part + 1
     end
@@ -87,10 +84,7 @@ function task.link_more(key)
             depend(work.task, record, id, 'lost')
         end
     end
-    local later = {}
-    for at = linked + 1, #work.ids do
-        later[#later + 1] = work.ids[at]
-    end
+    local later = {unpack(work.ids, linked + 1)}
     if #later == 0 then
         delete('link', key)
     else

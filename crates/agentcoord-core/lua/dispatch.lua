@@ -35,7 +35,8 @@ end
 
 -- The first ready task that carries any of the tags and requires nothing but the capabilities: key and record, to be
 -- changed. One seek a tag when nothing that is pending requires anything. Otherwise one more for each combination of these
--- capabilities that is required, or begins one that is; what others could do costs nothing.
+-- capabilities that is required, or begins one that is; what others could do costs nothing. The third value is true when
+-- that would be too many.
 function task.best(tags, capabilities)
     local order, key
     local left = SEEKS_PER_STEP
@@ -57,7 +58,7 @@ function task.best(tags, capabilities)
             entry = nil
             if beyond then
                 if left == 0 then
-                    forbid('too_complex')
+                    return nil, nil, true
                 end
                 left = left - 1
                 entry = scan('ready\0' .. tag .. '\0' .. beyond, to, 1)[1]
@@ -104,15 +105,20 @@ function task.assign(actor, key, record, lease)
     return task.claimed(key, record)
 end
 
--- Claims the best task that matches a wish {tags, lease, wait}, else waits for one.
+function task.nothing()
+    return {nothing = {pending = math.max(0, state.counts.pending)}}
+end
+
+-- Claims the best task that matches a wish {tags, lease, wait}, else waits for one. Nil when that is too complex.
 function task.next(actor, wish)
     local capabilities = task.capabilities(actor)
-    local key, record = task.best(wish.tags, capabilities)
+    local key, record, too_complex = task.best(wish.tags, capabilities)
     if key then
         return task.assign(actor, key, record, wish.lease)
-    end
-    if wish.wait == 0 then
-        return {nothing = {pending = math.max(0, state.counts.pending)}}
+    elseif too_complex then
+        return nil
+    elseif wish.wait == 0 then
+        return task.nothing()
     end
     local ticket = ticket_of(request)
     local waiter = {
@@ -128,8 +134,12 @@ end
 function task.parts_of_lines(record, start)
     local found = {}
     local function look_at(tag)
+        if deserted[tag] then
+            return
+        end
         -- Who waits in a line stands in its part of those who need not be able to do anything, too.
-        local from, to = under('want', tag, '')
+        local everybody, to = under('want', tag, '')
+        local from = everybody
         if #record.requires > 0 then
             from = to
             to = 'want\0' .. tag .. '\1'
@@ -144,6 +154,7 @@ function task.parts_of_lines(record, start)
             seeks = seeks - 1
             local first = scan(from, to, 1)[1]
             if not first then
+                deserted[tag] = from == everybody
                 return
             end
             local part_from, part_to = under('want', tag, first[3])

@@ -128,8 +128,8 @@ local function move_hints()
             local first = scan(from, to, 1)[1]
             return first and tonumber(first[2]) or NEVER
         end
-        for entry, sign in pairs(delta) do
-            if sign > 0 and string.sub(entry, 1, #from) == from then
+        for entry, sign in pairs(changes(index)) do
+            if sign > 0 then
                 hint = math.min(hint, tonumber(string.sub(entry, #from + 1, #from + PADDED)))
             end
         end
@@ -224,12 +224,14 @@ local function commit(reply, refusal)
         end
     end
     local entered, removed = {}, {}
-    for entry, sign in pairs(delta) do
-        if sign > 0 then
-            entered[#entered + 1] = 0
-            entered[#entered + 1] = entry
-        elseif sign < 0 then
-            removed[#removed + 1] = entry
+    for _, of_index in pairs(delta) do
+        for entry, sign in pairs(of_index) do
+            if sign > 0 then
+                entered[#entered + 1] = 0
+                entered[#entered + 1] = entry
+            elseif sign < 0 then
+                removed[#removed + 1] = entry
+            end
         end
     end
     if not index_is_sound and #entered + #removed > 0 then

@@ -23,6 +23,7 @@ local EVENT_WINDOW = 100000
 local REAP_PER_STEP = 8
 local WORK_PER_STEP = 64
 local LINKS_PER_STEP = 32
+local LINK_RUN = 256
 local SEAL_RUN = 256
 local SEEKS_PER_STEP = 1024
 local AUDIENCE = 32
@@ -77,13 +78,15 @@ local request, state, now, wall, pause
 local touched, dirty
 -- Names of blobs of records that this step deletes.
 local gone_blobs
--- Index entries, with how often they were added less how often they were removed.
+-- Index entries by their first part, with how often they were added less how often they were removed.
 local delta
 local wakes, settled
 local index_is_sound, known_crowd
 -- Lock paths that have become free and whose waiters are still to be looked at, how many waiters this step may look at,
 -- and how many seeks it may make for tasks that have become ready.
 local freed, turns, seeks
+-- Tags in whose lines nobody waits for a task; nobody joins one before the step is about to end.
+local deserted
 -- Dependencies of tasks that this step may still link or change for work that may be put off.
 local links
 
@@ -106,6 +109,7 @@ local function reset()
     state, now, wall = nil, nil, nil
     touched, dirty, gone_blobs, delta, wakes, settled = {}, {}, {}, {}, {}, 0
     freed, turns, seeks, links = {}, WORK_PER_STEP, SEEKS_PER_STEP, LINKS_PER_STEP
+    deserted = {}
     index_is_sound, known_crowd = false, nil
 end
 
@@ -175,8 +179,9 @@ local function refuse(refusal)
     error({refusal = refusal})
 end
 
-local function forbid(policy)
-    refuse({policy = {policy = policy}})
+-- Ends the step because of a rule; `about` is what broke it, where the caller would have to guess.
+local function forbid(policy, about)
+    refuse({policy = {policy = policy, about = about}})
 end
 
 -- Ends the step with an error reply; nothing may have been written.
@@ -283,14 +288,24 @@ local function join(a, b, c, d, e, f, g)
     return a .. '\0' .. b
 end
 
-local function enter_entry(...)
-    local entry = join(...)
-    delta[entry] = (delta[entry] or 0) + 1
+-- What this step has changed of one index.
+local function changes(index)
+    local of_index = delta[index]
+    if not of_index then
+        of_index = {}
+        delta[index] = of_index
+    end
+    return of_index
 end
 
-local function remove_entry(...)
-    local entry = join(...)
-    delta[entry] = (delta[entry] or 0) - 1
+local function enter_entry(index, ...)
+    local entry, changed = join(index, ...), changes(index)
+    changed[entry] = (changed[entry] or 0) + 1
+end
+
+local function remove_entry(index, ...)
+    local entry, changed = join(index, ...), changes(index)
+    changed[entry] = (changed[entry] or 0) - 1
 end
 
 local function change(slot, record)
@@ -362,13 +377,13 @@ local function scan(from, to, limit)
     if limit <= 0 then
         return {}
     end
-    local added, removed = {}, 0
+    local changed, added, removed = changes(string.match(from, '^%Z*')), {}, 0
     -- What all of the range begins with, as far as that is easy to tell.
     local stem = string.sub(from, 1, -2)
     if string.sub(to, 1, -2) ~= stem then
-        stem = string.match(from, '^%Z*')
+        stem = ''
     end
-    for entry, sign in pairs(delta) do
+    for entry, sign in pairs(changed) do
         local near = sign ~= 0 and string.sub(entry, 1, #stem) == stem
         if near and not before(entry, from) and before(entry, to) then
             if sign > 0 then
@@ -382,7 +397,7 @@ local function scan(from, to, limit)
     index_is_sound = true
     local entries, is_sorted = added, #added == 0
     for _, entry in ipairs(found) do
-        if (delta[entry] or 0) == 0 then
+        if (changed[entry] or 0) == 0 then
             entries[#entries + 1] = entry
         end
     end
@@ -527,6 +542,15 @@ local function free_key(kind, id)
     forbid('id_taken')
 end
 
+-- What a repeated idempotency key named the first time, or nothing; with other content it is refused.
+local function known_under(idempotency, digest)
+    local known = idempotency and get('key', idempotency)
+    if known and known.digest ~= digest then
+        forbid('key_reused', idempotency)
+    end
+    return known
+end
+
 local function next_seq()
     state.seq = state.seq + 1
     return state.seq
@@ -559,26 +583,4 @@ end
 -- The wall time at which a lease time will be reached, if clocks run evenly; for people only.
 local function wall_at(lease)
     return math.max(0, state.clock.wall + lease - state.clock.now)
-end
-
--- What is to be settled, at most `limit`, as {table, key}: due entries up to now, then work that is left over.
-local function due(limit)
-    local items = {}
-    local function take(from, to)
-        for _, entry in ipairs(scan(from, to, limit - #items)) do
-            if #entry == 4 then
-                items[#items + 1] = {entry[3], entry[4]}
-            end
-        end
-    end
-    if state.next_due <= now then
-        take('due\0', 'due\0' .. pad(now + 1))
-    end
-    if state.next_calendar <= wall then
-        take('cal\0', 'cal\0' .. pad(wall + 1))
-    end
-    if state.counts.work > 0 then
-        take(under('work'))
-    end
-    return items
 end

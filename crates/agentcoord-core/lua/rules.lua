@@ -120,7 +120,7 @@ function approval.expire(key)
     end
 end
 
--- Reaping, as in src/machine/mod.rs
+-- Reaping, as in src/machine/mod.rs and src/machine/step.rs
 
 -- Drops the replay slots of a client that has been silent.
 local function forget(client)
@@ -152,12 +152,38 @@ local DUE = {
     end,
 }
 
+-- What is to be settled, at most `limit`: due entries up to now, then work that is left over.
+local function due(limit)
+    local entries = {}
+    local function take(from, to)
+        for _, entry in ipairs(scan(from, to, limit - #entries)) do
+            entries[#entries + 1] = entry
+        end
+    end
+    if state.next_due <= now then
+        take('due\0', 'due\0' .. pad(now + 1))
+    end
+    if state.next_calendar <= wall then
+        take('cal\0', 'cal\0' .. pad(wall + 1))
+    end
+    if state.counts.work > 0 then
+        take(under('work'))
+    end
+    return entries
+end
+
+-- Whether an entry that was found in the index is still there: settling one item may settle or move another, as the end of
+-- a session does with the deadlines of what it held.
+local function stands(entry)
+    return (changes(entry[1])[table.concat(entry, '\0')] or 0) >= 0
+end
+
 reap = function(limit)
-    for _, item in ipairs(due(limit)) do
-        settled = settled + 1
-        local settle = DUE[item[1]]
-        if settle then
-            settle(item[2])
+    for _, entry in ipairs(due(limit)) do
+        local settle = #entry == 4 and DUE[entry[3]]
+        if settle and stands(entry) then
+            settled = settled + 1
+            settle(entry[4])
         end
     end
     hand_over()

@@ -16,12 +16,14 @@ function task.free(record)
     record.offer = nil
 end
 
--- Brings a task to a final state. Who had it last stays readable; nobody holds it.
+-- Brings a task to a final state. Who had it last stays readable; nobody holds it, and nothing more is due for it.
 function task.finish(key, record, status)
     local name, agent = record.name, record.agent
     task.free(record)
     record.name = name
     record.agent = agent
+    record.search = nil
+    record.retry_at = nil
     record.status = status
     record.completed_at = wall
     put('task', key, record)
@@ -73,9 +75,10 @@ function task.changed(key, status)
     return {key = key, status = status}
 end
 
--- The answer to whoever has finished with a task, with the claim of the next one when that is asked for.
+-- The answer to whoever has finished with a task, with the claim of the next one when that is asked for. One that is too
+-- complex gets nothing: refusing it would undo the end of this one.
 function task.finished(key, status, wish)
-    return {key = key, status = status, next = wish and task.next(acting(), wish)}
+    return {key = key, status = status, next = wish and (task.next(acting(), wish) or task.nothing())}
 end
 
 -- An attempt that did not count.
@@ -99,6 +102,9 @@ function task.overdue(key)
     end
     if record.offer and record.ticket then
         task.miss(record.ticket)
+    elseif record.ticket then
+        -- The holder listens to the ticket that its claim came from.
+        wake(record.ticket)
     end
     task.crash(key, 'its lease ended')
 end

@@ -280,6 +280,9 @@ pub enum Refusal {
     Policy {
         /// The rule.
         policy: Policy,
+        /// What broke it, where the caller would have to guess.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<String>,
     },
     /// See [`Error::Stale`].
     Stale {
@@ -336,7 +339,8 @@ pub enum Policy {
     IdTaken,
     /// A lane that shares a path cannot take it for itself.
     LockUpgrade,
-    /// Too many locks and waiters stand in the way of a request to tell whether it may wait.
+    /// Too many locks and waiters stand in the way of a request to tell whether it may wait, or too many combinations of
+    /// capabilities would have to be looked at for a claim.
     TooComplex,
     /// Only people revoke locks.
     RevokeHumansOnly,
@@ -347,6 +351,11 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// The refusal that names what broke the rule.
+    pub(crate) fn about(self, what: &str) -> Refusal {
+        Refusal::Policy { policy: self, about: Some(what.to_owned()) }
+    }
+
     /// The rule as a snake_case word.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -390,7 +399,9 @@ impl Policy {
             Self::NoSession => "this operation needs a registered agent",
             Self::IdTaken => "this id belongs to another record already",
             Self::LockUpgrade => "a shared lock does not become an exclusive one: release it first, then ask for it",
-            Self::TooComplex => "too much would have to be looked at; ask for less, or do not wait",
+            Self::TooComplex => {
+                "too much would have to be looked at; ask for fewer paths or do not wait for them, claim a task by its id"
+            }
             Self::RevokeHumansOnly => "only people revoke locks; an agent asks the holder, or a person",
             Self::SealedByNoAgent => "agents do not seal the audit log; AgentCoord does it by itself",
             Self::SystemOnly => "only AgentCoord itself settles the requests of processes that have ended",
@@ -404,7 +415,10 @@ impl From<Refusal> for Error {
             Refusal::NotFound { noun, id } => Self::NotFound { noun, id },
             Refusal::Held { noun, id, holder } => Self::Held { noun, id, holder },
             Refusal::WrongState { noun, id, actual, expected } => Self::WrongState { noun, id, actual, expected },
-            Refusal::Policy { policy } => Self::Refused { policy: policy.word(), reason: policy.reason().to_owned() },
+            Refusal::Policy { policy, about } => {
+                let about = about.map(|what| format!(": `{what}`")).unwrap_or_default();
+                Self::Refused { policy: policy.word(), reason: format!("{}{about}", policy.reason()) }
+            }
             Refusal::Stale { noun, id, owner, current } => Self::Stale { noun, id, owner, current },
             Refusal::TooOld { request } => Self::TooOld { request },
             Refusal::Reused { request } => Self::Refused {

@@ -9,7 +9,8 @@ use crate::op::Verb;
 
 /// Forgets final records that are old or too many, oldest first: as many as one step may.
 /// Final are completed, failed, dead and cancelled tasks, resolved threads, decided approvals and ended sessions; an agent
-/// goes with its last session. Texts and idempotency keys go with their records. Audit entries stay.
+/// goes with its last session. Texts go with their records. Audit entries stay, and the idempotency keys of tasks and posts
+/// for their own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneHistory {
     /// Records that have been final for so many milliseconds go.

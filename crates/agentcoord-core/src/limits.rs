@@ -57,6 +57,8 @@ pub const SEEKS_PER_STEP: usize = 1_024;
 
 /// Dependencies that one step may bring along for a task that has ended, or link for later: each touches two records.
 pub const LINKS_PER_STEP: usize = WORK_PER_STEP / 2;
+/// Dependencies that are left to be linked and share a record.
+pub const LINK_RUN: usize = 256;
 
 /// Edges that the search for a deadlock follows at most.
 pub const LOCK_EDGES: usize = 4_096;

@@ -394,6 +394,7 @@ mod tests {
             ("WORK_PER_STEP", limits::WORK_PER_STEP as u64),
             ("LINKS_PER_STEP", limits::LINKS_PER_STEP as u64),
             ("SEAL_RUN", limits::SEAL_RUN),
+            ("LINK_RUN", limits::LINK_RUN as u64),
             ("HASH_DIGITS", crate::audit::chain::HASH_DIGITS as u64),
             ("SEEKS_PER_STEP", limits::SEEKS_PER_STEP as u64),
             ("AUDIENCE", limits::AUDIENCE as u64),

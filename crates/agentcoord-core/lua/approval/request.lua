@@ -5,11 +5,8 @@
 return step(function(op)
     local requested_by = principal()
     local idempotency = op.key and 'approval/' .. op.key
-    local known = idempotency and get('key', idempotency)
+    local known = known_under(idempotency, op.digest)
     if known then
-        if known.digest ~= op.digest then
-            forbid('key_reused')
-        end
         local record = get('approval', known.key)
         return {key = known.key, status = record and record.status or 'expired', duplicate = true}
     end

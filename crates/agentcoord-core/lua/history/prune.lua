@@ -18,9 +18,10 @@ local function forget_texts(noun, record, fields)
     end
 end
 
--- Forgets an idempotency key that still names the record; a repeat of the request then makes a new one.
-local function forget_key(noun, record, key)
-    local idempotency = record.key and noun .. '/' .. record.key
+-- Forgets the idempotency key of an approval if it still names it. Nobody can take up a verdict that is forgotten, so a
+-- repeat of the request asks people again.
+local function forget_key(record, key)
+    local idempotency = record.key and 'approval/' .. record.key
     local known = idempotency and get('key', idempotency)
     if known and known.key == key then
         spend(1)
@@ -28,7 +29,8 @@ local function forget_key(noun, record, key)
     end
 end
 
--- What the task waited for and why its attempts came to nothing goes first.
+-- What the task waited for and why its attempts came to nothing goes first. Its idempotency key stays for its own time: a
+-- repeat of what was done and is forgotten does not do it again.
 local function forget_task(key)
     local record = edit('task', key)
     if not record then
@@ -55,7 +57,6 @@ local function forget_task(key)
         return false
     end
     forget_texts('task', record, {'description', 'payload', 'result'})
-    forget_key('task', record, key)
     spend(1)
     delete('task', key)
     return true
@@ -90,7 +91,7 @@ local function forget_approval(key)
     local record = get('approval', key)
     if record then
         forget_texts('approval', record, {'payload', 'diff'})
-        forget_key('approval', record, key)
+        forget_key(record, key)
         spend(1)
         delete('approval', key)
     end

@@ -7,7 +7,7 @@ return step(function(op)
     local key = resolve('task', op.key)
     local record = edit('task', key)
     if task.FINAL[record.status] then
-        task.wrong_state(key, record, 'open')
+        task.wrong_state(key, record, 'blocked, scheduled, pending, claimed or in_progress')
     end
     record.error = 'cancelled by ' .. by .. (op.reason and ': ' .. op.reason or '')
     local ticket, offered = record.ticket, record.offer ~= nil

@@ -11,8 +11,9 @@ local function claim_named(op, actor)
     if record.status ~= 'pending' then
         refuse({wrong_state = {noun = 'task', id = key, actual = record.status, expected = 'pending'}})
     end
-    if not task.covers(task.capabilities(actor), record.requires) then
-        forbid('not_capable')
+    local lacking = task.lacking(task.capabilities(actor), record.requires)
+    if lacking then
+        forbid('not_capable', record.requires[lacking])
     end
     return task.assign(actor, key, record, op.lease)
 end
@@ -22,5 +23,5 @@ return step(function(op)
     if op.id then
         return claim_named(op, actor)
     end
-    return task.next(actor, op)
+    return task.next(actor, op) or forbid('too_complex')
 end)

@@ -16,8 +16,11 @@ return step(function(op)
     local record = key and edit('task', key)
     if not record or record.ticket ~= ticket then
         -- What was offered has gone elsewhere. Tasks that became ready meanwhile were not handed to this claim.
-        key, record = task.best(waiter.tags, waiter.capabilities)
-        if not key then
+        local too_complex
+        key, record, too_complex = task.best(waiter.tags, waiter.capabilities)
+        if too_complex then
+            forbid('too_complex')
+        elseif not key then
             waiter.offered = nil
             waiter.away = nil
             put('task_ticket', ticket, waiter)

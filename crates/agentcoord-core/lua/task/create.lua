@@ -4,11 +4,8 @@
 
 local function create_one(new, created_by, most)
     local idempotency = new.key and 'task/' .. new.key
-    local known = idempotency and get('key', idempotency)
+    local known = known_under(idempotency, new.digest)
     if known then
-        if known.digest ~= new.digest then
-            forbid('key_reused')
-        end
         return {key = known.key, duplicate = true}, 0
     end
     local key = free_key('task', new.id)

@@ -15,10 +15,7 @@ use crate::record::{ApprovalRecord, KeyRecord};
 pub(super) fn request<R: Rows>(step: &mut Step<'_, R>, body: RequestApproval) -> Ruled<ApprovalRef> {
     let requested_by = step.principal()?;
     let idempotency = body.key.as_ref().map(|k| format!("approval/{k}"));
-    if let Some(known) = idempotency.as_ref().map(|k| step.get::<KeyRecord>(k)).transpose()?.flatten() {
-        if known.digest != body.digest {
-            return Err(Policy::KeyReused.into());
-        }
+    if let Some(known) = step.known(idempotency.as_deref(), &body.digest)? {
         let status = step.get::<ApprovalRecord>(&known.key)?.map_or(ApprovalStatus::Expired, |a| a.status);
         return Ok(ApprovalRef { key: known.key, status, duplicate: true });
     }

@@ -98,12 +98,7 @@ fn move_to<R: Rows>(step: &Step<'_, R>, thread: &mut ThreadRecord, status: Optio
 
 /// What a repeated idempotency key has posted.
 fn posted_before<R: Rows>(step: &mut Step<'_, R>, idempotency: Option<&str>, digest: &str) -> Ruled<Option<Posted>> {
-    let Some(known) = idempotency.map(|key| step.get::<KeyRecord>(key)).transpose()?.flatten() else {
-        return Ok(None);
-    };
-    if known.digest != digest {
-        return Err(Policy::KeyReused.into());
-    }
+    let Some(known) = step.known(idempotency, digest)? else { return Ok(None) };
     let (thread, number) = known.key.split_once('/').unwrap_or((&known.key, "0"));
     let messages = number.parse().unwrap_or(0);
     Ok(Some(Posted { thread: thread.to_owned(), messages, duplicate: true, away: Vec::new() }))

@@ -77,7 +77,8 @@ fn spend(room: &mut usize, deletions: usize) {
     *room = room.saturating_sub(deletions);
 }
 
-/// What the task waited for and why its attempts came to nothing goes first.
+/// What the task waited for and why its attempts came to nothing goes first. Its idempotency key stays for its own time: a
+/// repeat of what was done and is forgotten does not do it again.
 fn forget_task<R: Rows>(step: &mut Step<'_, R>, key: &str, room: &mut usize) -> Ruled<bool> {
     let Some(mut task) = step.get::<TaskRecord>(key)? else { return Ok(true) };
     if step.get::<AnnouncementRecord>(key)?.is_some() {
@@ -104,7 +105,6 @@ fn forget_task<R: Rows>(step: &mut Step<'_, R>, key: &str, room: &mut usize) -> 
         step.delete_blob("task", &task.id, field);
         spend(room, 1);
     }
-    forget_key(step, "task", task.key.as_deref(), key, room)?;
     spend(room, 1);
     step.delete::<TaskRecord>(key)?;
     Ok(true)
@@ -140,20 +140,15 @@ fn forget_approval<R: Rows>(step: &mut Step<'_, R>, key: &str, room: &mut usize)
         step.delete_blob("approval", &approval.id, field);
         spend(room, 1);
     }
-    forget_key(step, "approval", approval.key.as_deref(), key, room)?;
+    forget_key(step, approval.key.as_deref(), key, room)?;
     spend(room, 1);
     step.delete::<ApprovalRecord>(key)
 }
 
-/// Forgets an idempotency key that still names the record; a repeat of the request then makes a new one.
-fn forget_key<R: Rows>(
-    step: &mut Step<'_, R>,
-    noun: &str,
-    idempotency: Option<&str>,
-    key: &str,
-    room: &mut usize,
-) -> Ruled<()> {
-    let Some(idempotency) = idempotency.map(|k| format!("{noun}/{k}")) else { return Ok(()) };
+/// Forgets the idempotency key of an approval if it still names it. Nobody can take up a verdict that is forgotten, so a repeat
+/// of the request asks people again.
+fn forget_key<R: Rows>(step: &mut Step<'_, R>, idempotency: Option<&str>, key: &str, room: &mut usize) -> Ruled<()> {
+    let Some(idempotency) = idempotency.map(|k| format!("approval/{k}")) else { return Ok(()) };
     if step.get::<KeyRecord>(&idempotency)?.is_some_and(|known| known.key == key) {
         spend(room, 1);
         step.delete::<KeyRecord>(&idempotency)?;

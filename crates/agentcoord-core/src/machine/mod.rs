@@ -127,20 +127,22 @@ fn settled<R: Rows>(rows: &mut R, call: &Call, reading: &Reading, answer: Vec<u8
 
 /// Settles at most `limit` due items, and passes on the locks that this has freed.
 fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
-    for (table, key) in step.due(limit)? {
+    for entry in step.due(limit)? {
+        let [_, _, table, key] = entry.parts()[..] else { continue };
+        let Some(table) = Table::parse(table).filter(|_| step.stands(&entry)) else { continue };
         step.settle();
         match table {
-            Table::Session => agent::look_at(step, &key)?,
-            Table::Lock => lock::overdue(step, &key)?,
-            Table::LockTicket => lock::give_up(step, &key)?,
-            Table::Handover => lock::resume(step, &key)?,
-            Table::Task => task::overdue(step, &key)?,
-            Table::TaskTicket => task::give_up(step, &key)?,
-            Table::Approval => approval::expire(step, &key)?,
-            Table::Client => forget(step, &key)?,
-            Table::Key => step.delete::<crate::record::KeyRecord>(&key)?,
-            Table::Link => task::link_more(step, &key)?,
-            Table::Announcement => task::announce_more(step, &key)?,
+            Table::Session => agent::look_at(step, key)?,
+            Table::Lock => lock::overdue(step, key)?,
+            Table::LockTicket => lock::give_up(step, key)?,
+            Table::Handover => lock::resume(step, key)?,
+            Table::Task => task::overdue(step, key)?,
+            Table::TaskTicket => task::give_up(step, key)?,
+            Table::Approval => approval::expire(step, key)?,
+            Table::Client => forget(step, key)?,
+            Table::Key => step.delete::<crate::record::KeyRecord>(key)?,
+            Table::Link => task::link_more(step, key)?,
+            Table::Announcement => task::announce_more(step, key)?,
             Table::Agent
             | Table::Pulse
             | Table::Setback

@@ -4,7 +4,7 @@
 //! writes at once, at the end. A refusal anywhere before commit writes nothing. Index entries and counters are
 //! differences of what the touched records derive before and after.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::agent::SessionKind;
 use crate::error::{Error, Noun, Policy, Refusal, Result};
@@ -13,7 +13,7 @@ use crate::limits;
 use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
 use crate::op::{Actor, Blob, Call, decode};
-use crate::record::{ClientRecord, Event, Image, NEVER, PulseRecord, RingRecord, SessionRecord, State};
+use crate::record::{ClientRecord, Event, Image, KeyRecord, NEVER, PulseRecord, RingRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Record, Table, pad};
 use crate::time::{LeaseMs, Reading, WallMs};
 
@@ -38,7 +38,7 @@ impl From<Refusal> for Stop {
 
 impl From<Policy> for Stop {
     fn from(policy: Policy) -> Self {
-        Self::Refused(Refusal::Policy { policy })
+        Self::Refused(Refusal::Policy { policy, about: None })
     }
 }
 
@@ -105,6 +105,8 @@ pub(crate) struct Step<'a, R: Rows> {
     pub(crate) links: usize,
     /// Seeks that this step may still make for tasks that have become ready.
     pub(crate) seeks: usize,
+    /// Tags in whose lines nobody waits for a task; nobody joins one before the step is about to end.
+    pub(crate) deserted: BTreeSet<String>,
     /// Lease time since the step before.
     pause: u64,
     /// Whether many sessions have fallen silent at once, when somebody had to know.
@@ -133,6 +135,7 @@ impl<'a, R: Rows> Step<'a, R> {
             turns: limits::WORK_PER_STEP,
             links: limits::LINKS_PER_STEP,
             seeks: limits::SEEKS_PER_STEP,
+            deserted: BTreeSet::new(),
             pause,
             crowd_is_silent: None,
         })
@@ -339,6 +342,15 @@ impl<'a, R: Rows> Step<'a, R> {
         Err(Policy::IdTaken.into())
     }
 
+    /// What a repeated idempotency key named the first time; with other content it is refused.
+    pub(crate) fn known(&mut self, idempotency: Option<&str>, digest: &str) -> Ruled<Option<KeyRecord>> {
+        let Some(idempotency) = idempotency else { return Ok(None) };
+        match self.get::<KeyRecord>(idempotency)? {
+            Some(known) if known.digest != digest => Err(Policy::KeyReused.about(idempotency).into()),
+            known => Ok(known),
+        }
+    }
+
     pub(crate) fn next_seq(&mut self) -> u64 {
         self.state.seq += 1;
         self.state.seq
@@ -377,8 +389,8 @@ impl<'a, R: Rows> Step<'a, R> {
         self.put(&key, slot)
     }
 
-    /// Takes what is to be settled, at most `limit`, as (table, key): due entries up to now, then work that is left over.
-    pub(crate) fn due(&mut self, limit: usize) -> Ruled<Vec<(Table, String)>> {
+    /// What is to be settled, at most `limit`: due entries up to now, then work that is left over.
+    pub(crate) fn due(&mut self, limit: usize) -> Ruled<Vec<Entry>> {
         let up_to =
             |index: &str, at: u64| Range { from: Entry::of(&[index, ""]).0, to: Entry::of(&[index, &pad(at)]).0 };
         let mut ranges = Vec::new();
@@ -391,17 +403,17 @@ impl<'a, R: Rows> Step<'a, R> {
         if self.state.counts.work > 0 {
             ranges.push(Range::under(&["work"]));
         }
-        let mut items = Vec::new();
+        let mut entries = Vec::new();
         for range in ranges {
-            for entry in self.scan(&range, limit - items.len().min(limit))? {
-                if let [_, _, table, key] = entry.parts()[..]
-                    && let Some(table) = Table::parse(table)
-                {
-                    items.push((table, key.to_owned()));
-                }
-            }
+            entries.extend(self.scan(&range, limit - entries.len())?);
         }
-        Ok(items)
+        Ok(entries)
+    }
+
+    /// Whether an entry that was found in the index is still there: settling one item may settle or move another, as the
+    /// end of a session does with the deadlines of what it held.
+    pub(crate) fn stands(&self, entry: &Entry) -> bool {
+        self.delta.get(entry).is_none_or(|sign| *sign >= 0)
     }
 
     /// Writes everything. Appends an event when a record other than a pulse was put or deleted, or the request was asked again.

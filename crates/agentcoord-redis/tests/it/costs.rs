@@ -179,3 +179,42 @@ async fn who_calls_is_found_at_the_same_cost_whatever_anybody_holds() {
     }
     assert_eq!(costs[0], costs[1]);
 }
+
+/// A hundred tasks of many tags that are created at once look at each line in which nobody waits once.
+#[tokio::test]
+async fn a_bulk_create_looks_at_each_deserted_line_once() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let (ann, _) = desk.register("ann").await;
+    let tags: Vec<String> = (0..16).map(|tag| format!("tag {tag}")).collect();
+    let many: Vec<_> =
+        (0..100).map(|n| NewTask { tags: tags.clone(), ..NewTask::titled(format!("task {n}")) }).collect();
+    let cost = async || {
+        let before = server.calls().await;
+        let fresh = many.iter().map(|task| NewTask { id: Id::random(), ..task.clone() }).collect();
+        create(&desk, fresh).await;
+        server.calls().await - before
+    };
+    let alone = cost().await;
+    let waits = desk.send(&ann, ClaimTask::new(vec!["other".to_owned()])).await.unwrap();
+    assert!(matches!(waits, Claim::Queued { .. }));
+    let beside_a_claim = cost().await;
+    assert!(
+        beside_a_claim <= alone + tags.len() as u64 + 4,
+        "{alone} calls, {beside_a_claim} beside a claim that waits"
+    );
+}
+
+/// What is left to be linked is put away in few records, without a look at the store for each.
+#[tokio::test]
+async fn a_create_with_ten_thousand_dependencies_takes_few_calls() {
+    let server = Server::start().await;
+    let desk = Desk::found(&server).await;
+    let parts: Vec<_> = (0..10_000).map(|_| NewTask::titled("part")).collect();
+    let depends_on = parts.iter().map(|part| part.id.to_string()).collect();
+    create(&desk, parts).await;
+    let before = server.calls().await;
+    create(&desk, vec![NewTask { depends_on, ..NewTask::titled("whole") }]).await;
+    let calls = server.calls().await - before;
+    assert!(calls <= 200, "{calls} calls");
+}

@@ -208,6 +208,26 @@ pub async fn many_dependencies_are_linked_in_bounded_steps(scene: Scene) {
     assert_eq!(scene.detail(&whole).await.depends_on.len(), 300);
 }
 
+/// Thousands are linked, and thousands released, in steps that are no longer than those of hundreds.
+pub async fn thousands_of_dependencies_are_bounded_work(scene: Scene) {
+    const MANY: usize = 2_000;
+    let ada = scene.agent("ada").await;
+    let parts = crowd(&scene, &ada, MANY, &NewTask::titled("part")).await;
+    let whole = ada.create(after("whole", &parts.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    let before = scene.csn().await;
+    scene.settle().await;
+    assert_bounded(&scene, before).await;
+    assert_eq!(scene.task(&whole).await.waits_for as usize, MANY);
+    crowd(&scene, &ada, MANY, &after("spoke", &[&parts[0]])).await;
+    let before = scene.csn().await;
+    complete(&ada, &parts[0]).await;
+    scene.settle().await;
+    assert_bounded(&scene, before).await;
+    let counts = scene.store().now().await.expect("readable").0;
+    assert_eq!((counts.pending, counts.blocked), (2 * MANY as i64 - 1, 1));
+    assert_eq!(scene.task(&whole).await.waits_for as usize, MANY - 1);
+}
+
 /// Dependents follow a task that changes its state faster than they can all be told.
 pub async fn dependents_follow_a_task_that_changes_quickly(scene: Scene) {
     let ada = scene.agent("ada").await;

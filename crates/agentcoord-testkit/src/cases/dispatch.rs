@@ -33,6 +33,25 @@ fn with(next: Option<Claim>) -> ClaimRef {
     claimed(next.expect("a claim was asked for"))
 }
 
+const SKILLS: [&str; 16] =
+    ["c00", "c01", "c02", "c03", "c04", "c05", "c06", "c07", "c08", "c09", "c10", "c11", "c12", "c13", "c14", "c15"];
+
+/// Tasks that nobody can do, and that require more combinations of the skills than one claim looks at.
+fn puzzles() -> Vec<NewTask> {
+    let mut tasks = Vec::new();
+    for (a, first) in SKILLS.iter().enumerate() {
+        for (b, second) in SKILLS.iter().enumerate().skip(a + 1) {
+            for (c, third) in SKILLS.iter().enumerate().skip(b + 1) {
+                for fourth in SKILLS.iter().skip(c + 1) {
+                    tasks.push(task("nobody can", &[], &[first, second, third, fourth, "unknown"]));
+                }
+            }
+        }
+    }
+    tasks.truncate(limits::SEEKS_PER_STEP + 1);
+    tasks
+}
+
 async fn create_all(player: &Player, tasks: Vec<NewTask>) {
     for chunk in tasks.chunks(limits::CREATE_CHUNK) {
         player.ask(CreateTasks::new(chunk.to_vec())).await.expect("well-formed tasks");
@@ -205,23 +224,8 @@ pub async fn a_task_finds_its_claim_behind_many_dead_ones(scene: Scene) {
 /// What others could do costs a claim nothing; what would be too much to look at is refused, not answered wrongly.
 pub async fn a_claim_looks_only_at_what_it_can_do(scene: Scene) {
     let (plain, able) = (scene.agent("plain").await, scene.able("able", &["x0", "x1"]).await);
-    let words: Vec<String> = (0..16).map(|n| format!("c{n:02}")).collect();
-    let names: Vec<&str> = words.iter().map(String::as_str).collect();
-    let clever = scene.able("clever", &names).await;
-    let mut tasks = Vec::new();
-    'all: for (a, first) in names.iter().enumerate() {
-        for (b, second) in names.iter().enumerate().skip(a + 1) {
-            for (c, third) in names.iter().enumerate().skip(b + 1) {
-                for fourth in names.iter().skip(c + 1) {
-                    tasks.push(task("nobody can", &[], &[first, second, third, fourth, "unknown"]));
-                    if tasks.len() > limits::SEEKS_PER_STEP {
-                        break 'all;
-                    }
-                }
-            }
-        }
-    }
-    create_all(&scene.human("grace").await, tasks).await;
+    let clever = scene.able("clever", &SKILLS).await;
+    create_all(&scene.human("grace").await, puzzles()).await;
     let pending = limits::SEEKS_PER_STEP as u64 + 1;
     assert_eq!(plain.try_claim(&[]).await, Claim::Nothing { pending });
     assert_eq!(able.try_claim(&[]).await, Claim::Nothing { pending });
@@ -229,6 +233,24 @@ pub async fn a_claim_looks_only_at_what_it_can_do(scene: Scene) {
     refused!(clever.ask(body).await, Error::Refused { policy: "too_complex", .. });
     let key = plain.create(task("easy", &[], &["x1"])).await;
     assert_eq!(claimed(able.try_claim(&[]).await).key, key);
+}
+
+/// What was done is recorded, whatever becomes of the claim of the next task.
+pub async fn an_end_counts_though_the_next_claim_is_too_complex(scene: Scene) {
+    let clever = scene.able("clever", &SKILLS).await;
+    for end in [TaskStatus::Completed, TaskStatus::Failed] {
+        let key = clever.create_titled("easy").await;
+        let claim = claimed(clever.claim_id(&key).await.expect("pending"));
+        create_all(&clever, puzzles()).await;
+        let next = next(&[], None);
+        let ended = match end {
+            TaskStatus::Completed => clever.ask(completion(&scene, &claim, next).await).await,
+            _ => clever.ask(FailTask { next, ..failure(&claim, false) }).await,
+        };
+        let ended = ended.expect("claimed");
+        assert_eq!(ended.status, end);
+        assert!(matches!(ended.next, Some(Claim::Nothing { .. })), "{:?}", ended.next);
+    }
 }
 
 /// A cursor into the pending tasks stays good while tasks before and after it come, go and come back.

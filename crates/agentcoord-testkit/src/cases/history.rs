@@ -5,13 +5,13 @@ use agentcoord_core::approval::RequestApproval;
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage, ThreadFilter, ThreadStatus, UpdateThread};
 use agentcoord_core::history::{PruneHistory, Pruned};
-use agentcoord_core::ids::IdPrefix;
+use agentcoord_core::ids::{Id, IdPrefix};
 use agentcoord_core::limits;
 use agentcoord_core::op::Blob;
 use agentcoord_core::record::SetbackRecord;
 use agentcoord_core::store::Backend;
 use agentcoord_core::table::{Range, Table};
-use agentcoord_core::task::{Backoff, CompleteTask, CreateTasks, NewTask, TaskFilter, TaskStatus};
+use agentcoord_core::task::{Backoff, CompleteTask, CreateTasks, CreatedTask, NewTask, TaskFilter};
 
 use crate::actor::{Player, Scene, id};
 use crate::refused;
@@ -52,7 +52,8 @@ async fn titles(scene: &Scene) -> Vec<String> {
     page.items.into_iter().map(|task| task.title).collect()
 }
 
-/// Records, their texts and their idempotency keys go together; the audit log stays.
+/// Records and their texts go together; the audit log stays, and a task's idempotency key for its own time. An approval's
+/// goes with it.
 pub async fn final_records_are_forgotten_with_all_that_is_theirs(scene: Scene) {
     let (ada, grace, system) = (scene.agent("ada").await, scene.human("grace").await, scene.system().await);
     let new = || {
@@ -62,7 +63,7 @@ pub async fn final_records_are_forgotten_with_all_that_is_theirs(scene: Scene) {
         task.key = Some("release".to_owned());
         task
     };
-    let (task, again) = (new(), new());
+    let task = new();
     let key = ada.create(task.clone()).await;
     let claim = ada.claim().await;
     ada.ask(CompleteTask::new(key.clone(), task.id.clone(), claim.token, Some("{}".to_owned()))).await.expect("done");
@@ -74,8 +75,9 @@ pub async fn final_records_are_forgotten_with_all_that_is_theirs(scene: Scene) {
     let mut asked = RequestApproval::new("deploy", "2.0");
     asked.payload = Some("{}".to_owned());
     asked.diff = Some("+1".to_owned());
+    asked.key = Some("release".to_owned());
     let asked_id = asked.id.clone();
-    let approval = ada.request(asked).await;
+    let approval = ada.request(asked.clone()).await;
     grace.reject(&approval).await.expect("accepted");
     ada.ask(AppendAudit { entry: "{}".to_owned() }).await.expect("accepted");
     let blobs = [
@@ -100,10 +102,12 @@ pub async fn final_records_are_forgotten_with_all_that_is_theirs(scene: Scene) {
     assert_eq!(scene.store().audit().read(0, 100).await.expect("readable").items, log);
     let (counts, _) = scene.store().now().await.expect("readable");
     assert_eq!((counts.completed, counts.resolved, counts.decided), (0, 0, 0));
-    // The idempotency key went with its task: the same request makes a new one.
-    let created = ada.ask(CreateTasks::new(vec![again])).await.expect("accepted");
-    assert!(!created.items[0].duplicate);
-    assert_eq!(scene.task(&created.items[0].key).await.status, TaskStatus::Pending);
+    let again = async || grace.ask(CreateTasks::new(vec![new()])).await.expect("accepted").items.remove(0);
+    assert_eq!(again().await, CreatedTask { key, duplicate: true }, "it was done, however soon it was forgotten");
+    let once_more = RequestApproval { id: Id::random(), ..asked };
+    assert!(!ada.ask(once_more.seal()).await.expect("accepted").duplicate, "people are asked again");
+    scene.pass(limits::KEY_TTL).await;
+    assert!(!again().await.duplicate);
 }
 
 /// Whatever may still go on stays, however old it is.

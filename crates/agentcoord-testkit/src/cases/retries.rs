@@ -98,6 +98,28 @@ pub async fn every_attempts_reason_is_kept(scene: Scene) {
     assert_eq!(detail.task.error.as_deref(), Some("never"));
 }
 
+/// A worker whose session and lease end at the same moment is one lost worker, and whoever is offered its task keeps it.
+pub async fn a_worker_is_lost_once(scene: Scene) {
+    let boss = scene.agent("boss").await;
+    let key = boss.create(NewTask { lease: Some(limits::SESSION_TTL), ..NewTask::titled("a task") }).await;
+    for (name, waits) in [("ada", false), ("bob", true)] {
+        scene.agent(name).await.claim().await;
+        scene.pass(limits::SESSION_TTL / 2).await;
+        boss.beat().await;
+        if waits {
+            waiting(boss.wait_claim(&[]).await);
+        }
+        scene.pass(limits::SESSION_TTL / 2).await;
+        scene.settle().await;
+        boss.beat().await;
+    }
+    let detail = scene.detail(&key).await;
+    assert_eq!((detail.task.crashes, detail.task.attempt), (2, 1));
+    assert_eq!(detail.task.claimed_by.as_deref(), Some("boss"));
+    let told: Vec<_> = detail.setbacks.iter().map(|s| (s.attempt, s.reason.as_str(), s.name.as_deref())).collect();
+    assert_eq!(told, [(1, "no heartbeat", Some("ada")), (1, "no heartbeat", Some("bob"))]);
+}
+
 /// A task that always fails rests between its attempts while the others are done.
 pub async fn a_poison_task_cannot_stop_a_queue(scene: Scene) {
     let ada = scene.agent("ada").await;
@@ -217,7 +239,10 @@ pub async fn only_a_task_that_has_not_ended_is_cancelled(scene: Scene) {
     assert_eq!(scene.task(&pending).await.error.as_deref(), Some("cancelled by human:grace"));
     let done = ada.create_titled("done").await;
     ada.complete(&ada.claim().await).await.expect("claimed");
-    refused!(grace.cancel(&done, None).await, Error::WrongState { actual, .. } if actual == "completed");
+    refused!(
+        grace.cancel(&done, None).await,
+        Error::WrongState { actual, expected, .. } if actual == "completed" && expected.contains("pending")
+    );
     refused!(grace.cancel("0123456789", None).await, Error::NotFound { .. });
     let (counts, _) = scene.store().now().await.expect("readable");
     assert_eq!((counts.cancelled, counts.pending, counts.blocked, counts.scheduled), (3, 0, 0, 0));
@@ -239,6 +264,35 @@ pub async fn a_cancelled_hand_off_leaves_its_waiter_in_line(scene: Scene) {
     grace.cancel(&next, None).await.expect("there");
     assert_eq!(scene.wakes(before).await, [first.as_str()]);
     assert_eq!(claimed(ada.confirm_task(&first).await).key, more);
+}
+
+/// A task that is cancelled while it is still to be shown to waiting claims is offered to none of them.
+pub async fn a_cancelled_task_is_offered_to_nobody(scene: Scene) {
+    let (dead, eve, grace) = (scene.agent("dead").await, scene.agent("eve").await, scene.human("grace").await);
+    // More than the create, the cancellation, and what both settle before, get through.
+    for _ in 0..6 * limits::WORK_PER_STEP {
+        waiting(dead.wait_claim(&[]).await);
+    }
+    let ticket = waiting(eve.wait_claim(&[]).await);
+    for _ in 0..2 {
+        scene.pass(limits::SESSION_TTL / 2).await;
+        eve.beat().await;
+    }
+    let key = grace.create_titled("a task").await;
+    grace.cancel(&key, None).await.expect("pending");
+    scene.settle().await;
+    assert_eq!(waiting(eve.confirm_task(&ticket).await), ticket);
+    assert_eq!(scene.task(&key).await.status, TaskStatus::Cancelled);
+}
+
+/// A task that is cancelled while it rests has no next try, and does not rest when it is redriven.
+pub async fn a_cancelled_task_does_not_rest(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    let key = ada.create(steady(60_000, 60_000, 3)).await;
+    ada.fail(&ada.claim().await, "no luck", true).await.expect("claimed");
+    ada.cancel(&key, None).await.expect("scheduled");
+    assert_eq!(scene.task(&key).await.retry_at, None);
+    assert_eq!(ada.redrive(&key).await.expect("cancelled").status, TaskStatus::Pending);
 }
 
 /// A redriven task has all its attempts before it, keeps its place, and forgets what it ended with.

@@ -1,7 +1,7 @@
 //! The task queue: priority, age, leases, retries, and one owner at a time.
 
 use agentcoord_core::Error;
-use agentcoord_core::ids::{Id, Token};
+use agentcoord_core::ids::{Id, Ticket, Token};
 use agentcoord_core::limits;
 use agentcoord_core::store::Backend;
 use agentcoord_core::task::{
@@ -45,7 +45,7 @@ pub async fn idempotency_key_returns_the_first_task(scene: Scene) {
     let again = scene.agent("bob").await.ask(CreateTasks::new(vec![keyed("same")])).await.expect("accepted");
     assert_eq!((again.items[0].key.as_str(), again.items[0].duplicate), (first.key.as_str(), true));
     let other = ada.ask(CreateTasks::new(vec![NewTask::titled("new"), keyed("other")])).await;
-    refused!(other, Error::Refused { policy: "key_reused", .. });
+    refused!(other, Error::Refused { policy: "key_reused", reason, .. } if reason.contains("import 7"));
     let created = scene
         .events(before)
         .await
@@ -124,7 +124,7 @@ pub async fn claim_matches_any_tag_and_all_requirements(scene: Scene) {
     let key = able.create(both).await;
     assert!(matches!(plain.try_claim(&["backend"]).await, Claim::Nothing { pending: 1 }), "it lacks capabilities");
     assert!(matches!(able.try_claim(&["frontend", "back"]).await, Claim::Nothing { pending: 1 }), "no such tag");
-    refused!(plain.claim_id(&key).await, Error::Refused { policy: "not_capable", .. });
+    refused!(plain.claim_id(&key).await, Error::Refused { policy: "not_capable", reason, .. } if reason.contains("gpu"));
     assert_eq!(claimed(able.try_claim(&["docs", "slow"]).await).key, key);
     let untagged = able.create_titled("untagged").await;
     assert!(matches!(able.try_claim(&["backend"]).await, Claim::Nothing { .. }), "no tag is not any tag");
@@ -344,6 +344,18 @@ pub async fn a_claims_own_lease_comes_first(scene: Scene) {
     assert_eq!(scene.task(&key).await.status, TaskStatus::Pending);
 }
 
+/// Whose lease has ended is told so under the ticket of its claim.
+pub async fn the_end_of_a_lease_is_told_to_its_holder(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    ada.create_titled("a task").await;
+    let op = ada.op(ClaimTask { lease: Some(1_000), ..ClaimTask::new(Vec::new()) });
+    claimed(ada.send(&op).await.expect("accepted"));
+    scene.pass(1_000).await;
+    let before = scene.csn().await;
+    scene.settle().await;
+    assert_eq!(scene.wakes(before).await, [Ticket::of(ada.client(), op.request).as_str()]);
+}
+
 /// A stale worker's failure is not written into the new owner's task.
 pub async fn a_stale_workers_failure_is_not_written(scene: Scene) {
     let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
@@ -425,6 +437,18 @@ pub async fn a_claim_stops_waiting_in_time(scene: Scene) {
     assert!(scene.wakes(before).await.contains(&ticket.to_string()));
     assert!(matches!(ada.confirm_task(&ticket).await, Claim::Lapsed { .. }));
     assert_eq!(scene.task(&key).await.status, TaskStatus::Pending);
+}
+
+/// A claim that is offered a task in the very step in which its time is over has the task.
+pub async fn a_claim_gets_a_task_in_its_last_moment(scene: Scene) {
+    let (ada, bob) = (scene.agent("ada").await, scene.agent("bob").await);
+    let key = bob.create(NewTask { lease: Some(2_000), ..NewTask::titled("a task") }).await;
+    bob.claim().await;
+    let body = ClaimTask { wait: Some(2_000), ..ClaimTask::new(Vec::new()) };
+    let ticket = waiting(ada.ask(body).await.expect("accepted"));
+    scene.pass(2_000).await;
+    scene.settle().await;
+    assert_eq!(claimed(ada.confirm_task(&ticket).await).key, key);
 }
 
 /// A withdrawn claim gives the task back to its place without counting the attempt; a withdrawn wait leaves the line.

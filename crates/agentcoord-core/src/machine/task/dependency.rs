@@ -29,7 +29,7 @@ pub(super) fn link<R: Rows>(
         let (dependency, record) = step.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id)?;
         add(step, key, task, dependency, DependencyState::of(record.status))?;
     }
-    for (part, ids) in later.chunks(limits::LINKS_PER_STEP).enumerate() {
+    for (part, ids) in later.chunks(limits::LINK_RUN).enumerate() {
         let record = LinkRecord { task: key.to_owned(), ids: ids.to_vec(), since: step.now };
         step.put(&LinkRecord::key(key, part), &record)?;
         step.wake(KEEPER);

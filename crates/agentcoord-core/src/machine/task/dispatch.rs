@@ -6,7 +6,7 @@
 //!
 //! Ready tasks and waiting claims do not match each other: whatever makes a task ready hands it in the same step to the
 //! longest-waiting claim that matches ([`ready`]), and a new claim takes the best ready task before it waits. Where one
-//! step cannot look at all who wait, the task keeps the place that was reached and is due at once ([`search_on`]).
+//! step cannot look at all who wait, the task keeps the place that was reached and is due at once ([`hand_over`]).
 
 use super::{expect, free, holder};
 use crate::error::{Noun, Policy, Refusal};
@@ -38,8 +38,9 @@ fn claim_named<R: Rows>(step: &mut Step<'_, R>, acting: &Acting, typed: &str, le
         return Err(Refusal::Held { noun: Noun::Task, id: key, holder }.into());
     }
     expect(&key, task.status, TaskStatus::Pending)?;
-    if !task.requires.iter().all(|r| contains(&acting.capabilities(), r)) {
-        return Err(Policy::NotCapable.into());
+    let capabilities = acting.capabilities();
+    if let Some(lacking) = task.requires.iter().find(|r| !contains(&capabilities, r)) {
+        return Err(Policy::NotCapable.about(lacking).into());
     }
     assign(step, acting, key, task, lease)
 }
@@ -51,7 +52,7 @@ pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: NextTa
         return assign(step, &acting, key, task, wish.lease);
     }
     if wish.wait == Some(0) {
-        return Ok(Claim::Nothing { pending: u64::try_from(step.state.counts.pending).unwrap_or(0) });
+        return Ok(nothing(step));
     }
     let ticket = Ticket::of(&step.call.client, step.call.request);
     let waiter = TaskTicketRecord {
@@ -69,6 +70,10 @@ pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: NextTa
     };
     step.put(ticket.as_str(), &waiter)?;
     Ok(queued(step, ticket, &waiter))
+}
+
+pub(super) fn nothing<R: Rows>(step: &Step<'_, R>) -> Claim {
+    Claim::Nothing { pending: u64::try_from(step.state.counts.pending).unwrap_or(0) }
 }
 
 /// The answer to a claim that waits. An overdue claim may free a task that matches.
@@ -177,11 +182,6 @@ pub(super) fn ready<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRe
     hand_over(step, key, task)
 }
 
-/// Goes on with the search for a waiting claim that an earlier step has left.
-pub(super) fn search_on<R: Rows>(step: &mut Step<'_, R>, key: &str, task: TaskRecord) -> Ruled<()> {
-    hand_over(step, key, task)
-}
-
 /// A part of a line: claims of agents that can do the same. The first of them stands for it.
 struct Part {
     seq: String,
@@ -197,7 +197,8 @@ impl Part {
     }
 }
 
-fn hand_over<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord) -> Ruled<()> {
+/// Hands a pending task over, from where an earlier step has left off.
+pub(super) fn hand_over<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord) -> Ruled<()> {
     let from = task.search.take().unwrap_or_default();
     if step.state.counts.task_waiters > 0 {
         let (mut parts, mut reached) = parts_of_lines(step, &task, &from)?;
@@ -234,8 +235,12 @@ fn parts_of_lines<R: Rows>(
 ) -> Ruled<(Vec<Part>, Option<String>)> {
     let mut parts = Vec::new();
     for tag in std::iter::once("").chain(task.tags.iter().map(String::as_str)) {
+        if step.deserted.contains(tag) {
+            continue;
+        }
         // Who waits in a line stands in its part of those who need not be able to do anything, too.
-        let mut range = Range::under(&["want", tag, ""]);
+        let everybody = Range::under(&["want", tag, ""]);
+        let mut range = everybody.clone();
         if !task.requires.is_empty() {
             range = Range { from: range.to, to: Range::under(&["want", tag]).to };
         }
@@ -245,7 +250,12 @@ fn parts_of_lines<R: Rows>(
                 return Ok((parts, Some(String::from_utf8_lossy(&range.from).into_owned())));
             }
             step.seeks -= 1;
-            let Some(first) = step.scan(&range, 1)?.pop() else { break };
+            let Some(first) = step.scan(&range, 1)?.pop() else {
+                if range == everybody {
+                    step.deserted.insert(tag.to_owned());
+                }
+                break;
+            };
             let [_, _, capabilities, seq, ticket] = first.parts()[..] else { break };
             let part = Range::under(&["want", tag, capabilities]);
             range.from.clone_from(&part.to);

@@ -17,7 +17,7 @@ use crate::task::{
 };
 pub(super) use dependency::{announce_more, link_more};
 pub(super) use dispatch::{claim, confirm, drop_ticket, give_up, withdraw};
-use dispatch::{miss, ready, search_on, wait_on};
+use dispatch::{hand_over, miss, ready, wait_on};
 pub(super) use retry::{crash, fail, redrive};
 
 pub(super) fn create<R: Rows>(step: &mut Step<'_, R>, body: CreateTasks) -> Ruled<Created> {
@@ -38,10 +38,7 @@ fn create_one<R: Rows>(
     links: &mut usize,
 ) -> Ruled<CreatedTask> {
     let idempotency = new.key.as_deref().map(KeyRecord::of_task);
-    if let Some(known) = idempotency.as_ref().map(|k| step.get::<KeyRecord>(k)).transpose()?.flatten() {
-        if known.digest != new.digest {
-            return Err(Policy::KeyReused.into());
-        }
+    if let Some(known) = step.known(idempotency.as_deref(), &new.digest)? {
         return Ok(CreatedTask { key: known.key, duplicate: true });
     }
     let key = step.free_key::<TaskRecord>(&new.id, |t| &t.id)?;
@@ -170,7 +167,11 @@ fn finished<R: Rows>(
     let next = match wish {
         Some(wish) => {
             let acting = step.acting()?;
-            Some(dispatch::next(step, acting, wish)?)
+            Some(match dispatch::next(step, acting, wish) {
+                // Refusing it would undo the end of this one.
+                Err(Stop::Refused(Refusal::Policy { policy: Policy::TooComplex, .. })) => dispatch::nothing(step),
+                next => next?,
+            })
         }
         None => None,
     };
@@ -214,7 +215,7 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled
     let by = step.principal()?;
     let (key, mut task) = step.resolve::<TaskRecord>(Noun::Task, &body.key, |t| &t.id)?;
     if task.status.is_final() {
-        return Err(wrong_state(&key, task.status, "open"));
+        return Err(wrong_state(&key, task.status, "blocked, scheduled, pending, claimed or in_progress"));
     }
     task.error = Some(match body.reason {
         Some(reason) => format!("cancelled by {by}: {reason}"),
@@ -231,12 +232,14 @@ pub(super) fn cancel<R: Rows>(step: &mut Step<'_, R>, body: CancelTask) -> Ruled
     Ok(changed(key, TaskStatus::Cancelled))
 }
 
-/// Brings a task to a final state. Who had it last stays readable; nobody holds it.
+/// Brings a task to a final state. Who had it last stays readable; nobody holds it, and nothing more is due for it.
 fn finish<R: Rows>(step: &mut Step<'_, R>, key: &str, mut task: TaskRecord, status: TaskStatus) -> Ruled<()> {
     let (name, agent) = (task.name.take(), task.agent.take());
     free(&mut task);
     task.name = name;
     task.agent = agent;
+    task.search = None;
+    task.retry_at = None;
     task.status = status;
     task.completed_at = Some(step.wall);
     step.put(key, &task)?;
@@ -256,13 +259,16 @@ pub(super) fn release<R: Rows>(step: &mut Step<'_, R>, body: ReleaseTask) -> Rul
 pub(super) fn overdue<R: Rows>(step: &mut Step<'_, R>, key: &str) -> Ruled<()> {
     let Some(task) = step.get::<TaskRecord>(key)? else { return Ok(()) };
     if task.search.is_some() {
-        return search_on(step, key, task);
+        return hand_over(step, key, task);
     }
     if task.status == TaskStatus::Scheduled {
         return enqueue(step, key, task).map(drop);
     }
-    if let (Some(_), Some(ticket)) = (task.offer, &task.ticket) {
-        miss(step, ticket.as_str())?;
+    match task.ticket {
+        Some(ticket) if task.offer.is_some() => miss(step, ticket.as_str())?,
+        // The holder listens to the ticket that its claim came from.
+        Some(ticket) => step.wake(ticket.as_str()),
+        None => {}
     }
     crash(step, key, "its lease ended")
 }

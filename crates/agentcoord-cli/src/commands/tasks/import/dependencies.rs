@@ -31,6 +31,8 @@ impl Dependencies {
             match store.tasks().keys(&ids?).await {
                 Ok(_) => break,
                 Err(Error::NotFound { id, .. }) if self.0.contains_key(&id) => {
+                    // They are looked up in order: those before it are there.
+                    self.0 = self.0.split_off(&id);
                     let named = self.0.remove(&id).unwrap_or_default();
                     bad.extend(named.into_iter().map(|line| (line, format!("depends_on: no task `{id}`"))));
                 }
