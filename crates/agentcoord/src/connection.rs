@@ -1,6 +1,6 @@
 //! A process' way to the engine that serves the workspace: numbered requests, asked again until their outcome is known.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentcoord_core::audit::AppendAudit;
@@ -10,7 +10,7 @@ use agentcoord_core::ids::{Id, RequestNo, Token};
 use agentcoord_core::op::{Actor, Call, Op, Verb, answer};
 use agentcoord_core::{Disposition, Error, Result, Store};
 use agentcoord_fs::ModeEngine;
-use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::audit::Entry;
 use crate::config::Config;
@@ -20,6 +20,7 @@ use crate::host::{Host, Opened, Style};
 use crate::news::News;
 use crate::requests::{Requests, Unresolved};
 use crate::wait::Withdrawal;
+use crate::withdrawals::Withdrawals;
 
 /// Pause between two tries while the engine is away.
 const RETRY: Duration = Duration::from_millis(50);
@@ -46,20 +47,12 @@ struct Inner {
 #[derive(Debug)]
 struct Shared {
     requests: Requests,
-    withdrawals: Mutex<Vec<Withdrawal>>,
-    withdrawn: Notify,
-    /// Withdrawals that are not over yet.
-    outstanding: watch::Sender<usize>,
+    withdrawals: Withdrawals,
 }
 
 impl Shared {
     fn new() -> Self {
-        Self {
-            requests: Requests::new(),
-            withdrawals: Mutex::default(),
-            withdrawn: Notify::new(),
-            outstanding: watch::Sender::new(0),
-        }
+        Self { requests: Requests::new(), withdrawals: Withdrawals::new() }
     }
 }
 
@@ -220,6 +213,12 @@ impl Connection {
         self.ask(number.number, actor, body).await
     }
 
+    /// As [`Connection::run`], for what keeps a session or takes something back: it never waits for other requests.
+    pub(crate) async fn keep_up<V: Verb>(&self, actor: &Actor, body: V) -> Result<V::Reply> {
+        let number = self.inner.shared.requests.next_for_upkeep().await;
+        self.ask(number.number, actor, body).await
+    }
+
     /// Asks under a given number.
     pub(crate) async fn ask<V: Verb>(&self, number: RequestNo, actor: &Actor, body: V) -> Result<V::Reply> {
         let op = Op {
@@ -331,39 +330,27 @@ impl Connection {
 
     /// Hands over what a dropped future or guard has left behind. Never blocks.
     pub(crate) fn withdraw_later(&self, withdrawal: Withdrawal) {
-        self.inner.shared.outstanding.send_modify(|n| *n += 1);
-        self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).push(withdrawal);
-        self.inner.shared.withdrawn.notify_one();
+        self.inner.shared.withdrawals.add(withdrawal);
     }
 
-    /// Resolves when there is something to withdraw.
-    pub(crate) async fn withdrawals(&self) {
-        self.inner.shared.withdrawn.notified().await;
+    /// What is still to be withdrawn.
+    pub(crate) fn withdrawals(&self) -> &Withdrawals {
+        &self.inner.shared.withdrawals
     }
 
     /// Withdraws what dropped futures and guards have left behind.
     ///
     /// # Errors
-    /// The first failure; what was not withdrawn then ends with the session.
+    /// The first failure. What the engine has not answered is kept: it is withdrawn once the engine is back, or ends with
+    /// the session.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: what is not withdrawn yet is kept.
     pub async fn settle(&self) -> Result<()> {
-        loop {
-            let next = self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(withdrawal) = next else { return Ok(()) };
-            let outcome = withdrawal.run(self).await;
-            self.inner.shared.outstanding.send_modify(|n| *n -= 1);
-            if outcome.is_err() {
-                // The others have their turn, but not before whatever else is to be done.
-                self.inner.shared.withdrawn.notify_one();
-                return outcome;
-            }
+        while let Some(under_way) = self.withdrawals().begin() {
+            under_way.run(self).await?;
         }
-    }
-
-    /// Resolves when nothing that was dropped is still to be withdrawn.
-    pub(crate) async fn all_withdrawn(&self) {
-        let mut outstanding = self.inner.shared.outstanding.subscribe();
-        // It fails only without a sender, and this connection has one.
-        drop(outstanding.wait_for(|n| *n == 0).await);
+        Ok(())
     }
 }
 

@@ -38,7 +38,12 @@ pub(crate) trait Queues: Verb + Clone {
     fn outcome(reply: Self::Reply) -> Self::Outcome;
     /// The ticket and the next due time, when the request waits.
     fn queued(outcome: &Self::Outcome) -> Option<(Ticket, Option<u64>)>;
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal;
+    /// Takes back a request of this kind.
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal;
+    /// Takes back a request whose answer is not known.
+    fn undoing(self, actor: Actor, request: Unresolved) -> Withdrawal {
+        Self::withdrawal(actor, Left::asked(request))
+    }
     fn in_the_way(&self) -> InTheWay;
 }
 
@@ -69,8 +74,8 @@ impl Queues for AcquireLock {
         InTheWay::Holders(self.paths.clone())
     }
 
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Lock(actor, WithdrawLock { request: request.number, confirm })
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+        Withdrawal::Lock(actor, left)
     }
 }
 
@@ -101,8 +106,8 @@ impl Queues for WaitLock {
         InTheWay::Holders(self.paths.clone())
     }
 
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Lock(actor, WithdrawLock { request: request.number, confirm })
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+        Withdrawal::Lock(actor, left)
     }
 }
 
@@ -126,14 +131,14 @@ impl Queues for ClaimTask {
         InTheWay::Workers(self.id.clone())
     }
 
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Task(actor, WithdrawTask { request: request.number, confirm })
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+        Withdrawal::Task(actor, left)
     }
 }
 
 /// The end of a task, which may claim the next one.
 macro_rules! ends_and_claims {
-    ($verb:ty, $withdrawal:ident) => {
+    ($verb:ty, $undoing:ident) => {
         impl Queues for $verb {
             type Outcome = Claim;
             type Confirm = ConfirmTask;
@@ -154,8 +159,12 @@ macro_rules! ends_and_claims {
                 InTheWay::Workers(None)
             }
 
-            fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-                Withdrawal::$withdrawal(actor, Box::new(self), request, confirm)
+            fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+                Withdrawal::Task(actor, left)
+            }
+
+            fn undoing(self, actor: Actor, request: Unresolved) -> Withdrawal {
+                Withdrawal::$undoing(actor, Box::new(self), request)
             }
         }
     };
@@ -163,35 +172,55 @@ macro_rules! ends_and_claims {
 ends_and_claims!(CompleteTask, Next);
 ends_and_claims!(FailTask, NextAfterFailure);
 
+/// A request to be taken back, by its number.
+#[derive(Debug)]
+pub(crate) struct Left {
+    request: RequestNo,
+    confirm: Option<RequestNo>,
+    /// Keeps the answer in the store until then: what was granted by an answer that was lost is known by it only.
+    _unresolved: Option<Unresolved>,
+}
+
+impl Left {
+    fn asked(request: Unresolved) -> Self {
+        Self { request: request.number, confirm: None, _unresolved: Some(request) }
+    }
+
+    fn waiting(request: RequestNo, confirm: Option<Unresolved>) -> Self {
+        Self { request, confirm: confirm.as_ref().map(|confirm| confirm.number), _unresolved: confirm }
+    }
+}
+
 /// What a dropped future or guard has left behind.
 #[derive(Debug)]
 pub(crate) enum Withdrawal {
-    Lock(Actor, WithdrawLock),
-    Task(Actor, WithdrawTask),
+    Lock(Actor, Left),
+    Task(Actor, Left),
     Release(Actor, Token),
     Unclaim(Actor, ReleaseTask),
     /// A claim that goes with the end of a task: the end stands, the claim does not.
-    Next(Actor, Box<CompleteTask>, Unresolved, Option<RequestNo>),
-    NextAfterFailure(Actor, Box<FailTask>, Unresolved, Option<RequestNo>),
+    Next(Actor, Box<CompleteTask>, Unresolved),
+    NextAfterFailure(Actor, Box<FailTask>, Unresolved),
 }
 
 impl Withdrawal {
-    pub(crate) async fn run(self, connection: &Connection) -> Result<()> {
+    pub(crate) async fn run(&self, connection: &Connection) -> Result<()> {
         match self {
-            Self::Next(actor, end, request, confirm) => undo_claim(connection, &actor, *end, &request, confirm).await,
-            Self::NextAfterFailure(actor, end, request, confirm) => {
-                undo_claim(connection, &actor, *end, &request, confirm).await
+            Self::Next(actor, end, request) => undo_claim(connection, actor, end.as_ref(), request).await,
+            Self::NextAfterFailure(actor, end, request) => undo_claim(connection, actor, end.as_ref(), request).await,
+            Self::Lock(actor, left) => {
+                let body = WithdrawLock { request: left.request, confirm: left.confirm };
+                connection.keep_up(actor, body).await.map(drop)
             }
-            Self::Lock(actor, body) => connection.run(&actor, body).await.map(drop),
-            Self::Task(actor, body) => connection.run(&actor, body).await.map(drop),
+            Self::Task(actor, left) => withdraw_claim(connection, actor, left.request, left.confirm).await,
             Self::Release(actor, token) => {
-                match connection.run(&actor, ReleaseLock { token, paths: Vec::new() }).await {
+                match connection.keep_up(actor, ReleaseLock { token: *token, paths: Vec::new() }).await {
                     // Already gone: released, expired, or ended with its session.
                     Ok(_) | Err(Error::Stale { .. }) => Ok(()),
                     Err(error) => Err(error),
                 }
             }
-            Self::Unclaim(actor, body) => match connection.run(&actor, body).await {
+            Self::Unclaim(actor, body) => match connection.keep_up(actor, body.clone()).await {
                 // Already over: cancelled, expired, or ended with its session.
                 Ok(_) | Err(Error::Stale { .. }) => Ok(()),
                 Err(error) => Err(error),
@@ -200,37 +229,55 @@ impl Withdrawal {
     }
 }
 
-/// Makes sure that a task has ended under this number, and withdraws the claim that went with it.
-async fn undo_claim<V: Verb>(
+async fn withdraw_claim(
     connection: &Connection,
     actor: &Actor,
-    end: V,
-    request: &Unresolved,
+    request: RequestNo,
     confirm: Option<RequestNo>,
 ) -> Result<()> {
-    match connection.ask(request.number, actor, end).await {
-        Ok(_) => connection.run(actor, WithdrawTask { request: request.number, confirm }).await.map(drop),
+    connection.keep_up(actor, WithdrawTask { request, confirm }).await.map(drop)
+}
+
+/// Makes sure that a task has ended under this number, and withdraws the claim that went with it.
+async fn undo_claim<V: Verb + Clone>(
+    connection: &Connection,
+    actor: &Actor,
+    end: &V,
+    request: &Unresolved,
+) -> Result<()> {
+    match connection.ask(request.number, actor, end.clone()).await {
+        Ok(_) => withdraw_claim(connection, actor, request.number, None).await,
         // It was refused as a whole: nothing is claimed.
         Err(error) if error.disposition() == Disposition::Permanent => Ok(()),
         Err(error) => Err(error),
     }
 }
 
+/// How far a request has come.
+#[derive(Debug)]
+enum Stage<V> {
+    /// Its answer is not known.
+    Asked(V, Unresolved),
+    /// It waits under its ticket, which stays whatever else is asked; so do the answers of confirms, unless one is lost.
+    Waiting(RequestNo, Option<Unresolved>),
+    Settled,
+}
+
 /// A request under way. Dropped before it is settled, it withdraws itself.
 struct InFlight<'a, V: Queues> {
     connection: &'a Connection,
     actor: &'a Actor,
-    /// What was asked and under which number; none when it is settled.
-    asked: Option<(V, Unresolved)>,
-    confirm: Option<Unresolved>,
+    stage: Stage<V>,
 }
 
 impl<V: Queues> Drop for InFlight<'_, V> {
     fn drop(&mut self) {
-        if let Some((body, request)) = self.asked.take() {
-            let confirm = self.confirm.as_ref().map(|c| c.number);
-            self.connection.withdraw_later(body.withdrawal(self.actor.clone(), request, confirm));
-        }
+        let actor = self.actor.clone();
+        self.connection.withdraw_later(match std::mem::replace(&mut self.stage, Stage::Settled) {
+            Stage::Asked(body, request) => body.undoing(actor, request),
+            Stage::Waiting(request, confirm) => V::withdrawal(actor, Left::waiting(request, confirm)),
+            Stage::Settled => return,
+        });
     }
 }
 
@@ -333,23 +380,25 @@ impl Connection {
         let in_the_way = body.in_the_way();
         let (mut switches, mut deaf_since) = (None, None);
         let mut keeping = self.host().style() == Style::OneShot;
-        let mut flight = InFlight { connection: self, actor, asked: Some((body.clone(), request)), confirm: None };
+        let mut flight = InFlight { connection: self, actor, stage: Stage::Asked(body.clone(), request) };
         let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
         loop {
             let reply = match outcome {
                 Ok(reply) => reply,
                 Err(error) => {
-                    // A refusal has left nothing behind; otherwise something may have happened and is withdrawn.
-                    if error.disposition() == Disposition::Permanent {
-                        flight.asked = None;
+                    // What was refused has left nothing behind; what waits, or may have happened, is withdrawn.
+                    let is_refused = error.disposition() == Disposition::Permanent;
+                    if is_refused && matches!(flight.stage, Stage::Asked(..)) {
+                        flight.stage = Stage::Settled;
                     }
                     return Err(error);
                 }
             };
             let Some((ticket, tick_in)) = V::queued(&reply) else {
-                flight.asked = None;
+                flight.stage = Stage::Settled;
                 return Ok(reply);
             };
+            flight.stage = Stage::Waiting(number, None);
             let switches = switches.get_or_insert_with(|| self.host().switches());
             let heard = match self.hear_tickets().await {
                 Ok(began) => {
@@ -377,9 +426,9 @@ impl Connection {
                 }
             }
             let confirm = self.next_number().await;
-            let number = confirm.number;
-            flight.confirm = Some(confirm);
-            outcome = self.ask(number, actor, V::confirm(ticket)).await;
+            let confirm_number = confirm.number;
+            flight.stage = Stage::Waiting(number, Some(confirm));
+            outcome = self.ask(confirm_number, actor, V::confirm(ticket)).await;
         }
     }
 }
