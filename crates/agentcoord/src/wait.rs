@@ -238,14 +238,14 @@ async fn withdraw_claim(
     connection.keep_up(actor, WithdrawTask { request, confirm }).await.map(drop)
 }
 
-/// Makes sure that a task has ended under this number, and withdraws the claim that went with it.
+/// Makes sure that a task has ended under this number or never will, and withdraws the claim that went with it.
 async fn undo_claim<V: Verb + Clone>(
     connection: &Connection,
     actor: &Actor,
     end: &V,
     request: &Unresolved,
 ) -> Result<()> {
-    match connection.ask(request.number, actor, end.clone()).await {
+    match connection.ask_again(request.number, actor, end.clone()).await {
         Ok(_) => withdraw_claim(connection, actor, request.number, None).await,
         // It was refused as a whole: nothing is claimed.
         Err(error) if error.disposition() == Disposition::Permanent => Ok(()),
@@ -378,7 +378,7 @@ impl Connection {
         let ticket = Ticket::of(self.client(), number);
         let interest = self.news().listen(ticket.as_str());
         let in_the_way = body.in_the_way();
-        let (mut switches, mut deaf_since) = (None, None);
+        let (mut switches, mut deaf) = (None, None);
         let mut keeping = self.host().style() == Style::OneShot;
         let mut flight = InFlight { connection: self, actor, stage: Stage::Asked(body.clone(), request) };
         let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
@@ -402,12 +402,12 @@ impl Connection {
             let switches = switches.get_or_insert_with(|| self.host().switches());
             let heard = match self.hear_tickets().await {
                 Ok(began) => {
-                    deaf_since = None;
+                    deaf = None;
                     !began
                 }
                 // Without wake-ups for a moment: the next look also finds out which engine serves.
                 Err(error) => {
-                    self.recover(error, *deaf_since.get_or_insert_with(Instant::now)).await?;
+                    deaf.get_or_insert_with(|| self.patience()).bear(error).await?;
                     false
                 }
             };
