@@ -311,20 +311,24 @@ impl Connection {
         &self.inner.news
     }
 
-    /// Listens to this client's tickets. True when that has just begun on this engine: news may have been missed.
-    pub(crate) async fn hear_tickets(&self) -> Result<bool> {
+    /// The opening of the engine on which this client's tickets are heard already.
+    pub(crate) fn heard(&self) -> Option<u64> {
+        self.inner.subscribed.try_lock().ok().and_then(|subscribed| *subscribed)
+    }
+
+    /// Listens to this client's tickets, and says on which opening of the engine.
+    pub(crate) async fn hear_tickets(&self) -> Result<u64> {
         let begun = Instant::now();
         let opened = self.opened().await?;
         let mut subscribed = self.inner.subscribed.lock().await;
-        if *subscribed == Some(opened.serial) {
-            return Ok(false);
+        if *subscribed != Some(opened.serial) {
+            if let Err(error) = opened.wakes.subscribe(&Channel::Client(self.client().clone())).await {
+                self.has_failed(&opened, &error, begun).await;
+                return Err(error);
+            }
+            *subscribed = Some(opened.serial);
         }
-        if let Err(error) = opened.wakes.subscribe(&Channel::Client(self.client().clone())).await {
-            self.has_failed(&opened, &error, begun).await;
-            return Err(error);
-        }
-        *subscribed = Some(opened.serial);
-        Ok(true)
+        Ok(opened.serial)
     }
 
     /// Hands over what a dropped future or guard has left behind. Never blocks.

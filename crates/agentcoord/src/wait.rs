@@ -378,6 +378,8 @@ impl Connection {
         let ticket = Ticket::of(self.client(), number);
         let interest = self.news().listen(ticket.as_str());
         let in_the_way = body.in_the_way();
+        // News that come before this client listens are missed.
+        let mut heard_on = self.heard();
         let (mut switches, mut deaf) = (None, None);
         let mut keeping = self.host().style() == Style::OneShot;
         let mut flight = InFlight { connection: self, actor, stage: Stage::Asked(body.clone(), request) };
@@ -401,9 +403,9 @@ impl Connection {
             flight.stage = Stage::Waiting(number, None);
             let switches = switches.get_or_insert_with(|| self.host().switches());
             let heard = match self.hear_tickets().await {
-                Ok(began) => {
+                Ok(opening) => {
                     deaf = None;
-                    !began
+                    heard_on.replace(opening) == Some(opening)
                 }
                 // Without wake-ups for a moment: the next look also finds out which engine serves.
                 Err(error) => {

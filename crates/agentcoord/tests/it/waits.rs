@@ -9,7 +9,7 @@ use agentcoord::core::lock::FileLocks;
 use agentcoord::core::store::Backend;
 use agentcoord::core::task::{CreateTasks, NewTask, TaskStatus};
 use agentcoord::{BackendChoice, CoordinationClient, Error, lock_path};
-use agentcoord_testkit::fault_proxy::FaultProxy;
+use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 use tokio::task::JoinSet;
 
@@ -122,4 +122,28 @@ async fn what_is_dropped_while_redis_is_away_is_withdrawn_when_it_is_back() {
     in_time(far.lock_file("b").into_future()).await.unwrap().release().await.unwrap();
     in_time(far.close()).await.unwrap();
     near.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_comes_while_another_wait_begins_to_listen_is_taken_at_once() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.port());
+    let place = Place::on(&server.url());
+    let lead = place.session("lead").await.unwrap();
+    let agent = Arc::new(place.session("agent").redis_url(proxy.url()).await.unwrap());
+    let claim = |tag: &'static str| {
+        let agent = Arc::clone(&agent);
+        tokio::spawn(async move { agent.claim_task([tag]).await })
+    };
+    proxy.hold_requests(Requests::naming("SUBSCRIBE"));
+    let _other = claim("other");
+    assert!(proxy.wait_held(1, Duration::from_secs(10)));
+    let claimed = claim("t");
+    while lead.store().await.unwrap().state().await.unwrap().counts.task_waiters < 2 {}
+    let task = NewTask { tags: vec!["t".to_owned()], ..NewTask::titled("t") };
+    lead.create_task(task).await.unwrap();
+    proxy.release_requests();
+    // Without a wake-up it would look only after 5 s.
+    let claimed = tokio::time::timeout(Duration::from_secs(4), claimed).await.expect("it looks again");
+    claimed.unwrap().unwrap().unwrap().complete(None).await.unwrap();
 }
