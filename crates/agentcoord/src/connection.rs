@@ -48,11 +48,12 @@ struct Inner {
 struct Shared {
     requests: Requests,
     withdrawals: Withdrawals,
+    waits: Arc<()>,
 }
 
 impl Shared {
     fn new() -> Self {
-        Self { requests: Requests::new(), withdrawals: Withdrawals::new() }
+        Self { requests: Requests::new(), withdrawals: Withdrawals::new(), waits: Arc::default() }
     }
 }
 
@@ -305,6 +306,11 @@ impl Connection {
 
     pub(crate) async fn next_number(&self) -> Unresolved {
         self.inner.shared.requests.next().await
+    }
+
+    /// Counts the waits of this client: each has a clone.
+    pub(crate) fn waits(&self) -> &Arc<()> {
+        &self.inner.shared.waits
     }
 
     pub(crate) fn news(&self) -> &News {

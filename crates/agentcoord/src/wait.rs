@@ -1,6 +1,7 @@
 //! Waiting without polling: a request that queues has a ticket in the store; a wake-up, or the next due time, makes it
 //! confirm. Nothing a dropped future has left behind stays: it is withdrawn by its request number.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentcoord_core::ids::{RequestNo, Ticket, Token};
@@ -18,6 +19,10 @@ use crate::requests::Unresolved;
 
 /// The slow check behind every wake-up: the longest that a lost one can delay a waiter.
 pub(crate) const SAFETY: Duration = Duration::from_secs(5);
+/// The same among many waits of one client.
+const SAFETY_OF_MANY: Duration = Duration::from_secs(30);
+/// So far apart are the slow checks of one client, unless its waits are too many for that.
+const CHECKS_APART: Duration = Duration::from_millis(500);
 
 /// Who may be in the way of a request.
 #[derive(Clone, Debug)]
@@ -253,6 +258,12 @@ async fn undo_claim<V: Verb + Clone>(
     }
 }
 
+/// How long a wait sleeps without news when its client has so many.
+fn safety_of(waits: usize) -> Duration {
+    let turns = u32::try_from(waits).unwrap_or(u32::MAX);
+    CHECKS_APART.saturating_mul(turns).clamp(SAFETY, SAFETY_OF_MANY)
+}
+
 /// How far a request has come.
 #[derive(Debug)]
 enum Stage<V> {
@@ -268,6 +279,7 @@ struct InFlight<'a, V: Queues> {
     connection: &'a Connection,
     actor: &'a Actor,
     stage: Stage<V>,
+    _counted: Arc<()>,
 }
 
 impl<V: Queues> Drop for InFlight<'_, V> {
@@ -382,7 +394,8 @@ impl Connection {
         let mut heard_on = self.heard();
         let (mut switches, mut deaf) = (None, None);
         let mut keeping = self.host().style() == Style::OneShot;
-        let mut flight = InFlight { connection: self, actor, stage: Stage::Asked(body.clone(), request) };
+        let stage = Stage::Asked(body.clone(), request);
+        let mut flight = InFlight { connection: self, actor, stage, _counted: Arc::clone(self.waits()) };
         let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
         loop {
             let reply = match outcome {
@@ -419,7 +432,8 @@ impl Connection {
             }
             keeping = false;
             if heard {
-                let pause = tick_in.map_or(SAFETY, |ms| Duration::from_millis(ms.saturating_add(1)).min(SAFETY));
+                let safety = safety_of(Arc::strong_count(self.waits()) - 1);
+                let pause = tick_in.map_or(safety, |ms| Duration::from_millis(ms.saturating_add(1)).min(safety));
                 tokio::select! {
                     () = interest.changed() => {}
                     // Another engine serves: the ticket is there too.
@@ -432,5 +446,17 @@ impl Connection {
             flight.stage = Stage::Waiting(number, Some(confirm));
             outcome = self.ask(confirm_number, actor, V::confirm(ticket)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_waits_of_one_client_look_more_seldom() {
+        assert_eq!([1, 10].map(safety_of), [SAFETY; 2]);
+        assert_eq!(safety_of(32), Duration::from_secs(16));
+        assert_eq!([60, 5_000, usize::MAX].map(safety_of), [SAFETY_OF_MANY; 3]);
     }
 }
