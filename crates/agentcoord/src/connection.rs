@@ -150,7 +150,8 @@ impl Connection {
         if let Some(opened) = opened.as_ref().filter(|opened| !self.has_moved_on(opened)) {
             return Ok(Arc::clone(opened));
         }
-        let fresh = Arc::new(self.inner.host.open(&self.inner.news).await?);
+        // Boxed, because it is long and seldom, and would be a part of every future that asks for anything.
+        let fresh = Arc::new(Box::pin(self.inner.host.open(&self.inner.news)).await?);
         *opened = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
