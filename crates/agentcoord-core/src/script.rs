@@ -71,6 +71,10 @@ impl Script {
         format!("{}_{}", library().name, self.name.replace('/', "_"))
     }
 
+    fn flags(&self) -> &'static str {
+        if self.allow_oom { "'allow-oom'" } else { "" }
+    }
+
     /// The script of a verb.
     #[must_use]
     pub fn of(verb: &str) -> Option<&'static Self> {
@@ -92,13 +96,13 @@ pub struct Library {
 pub fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let bodies = ALL.iter().flat_map(|script| [script.name, script.body]);
+        let bodies = ALL.iter().flat_map(|script| [script.name, script.flags(), script.body]);
         let texts: String = SHARED.into_iter().chain(bodies).collect();
         let name = format!("agentcoord_{}", &crate::op::sha256(texts.as_bytes())[..12]);
         let mut source = format!("#!lua name={name}\n{}", SHARED.concat());
         for script in ALL {
             let function = format!("{name}_{}", script.name.replace('/', "_"));
-            let flags = if script.allow_oom { "'allow-oom'" } else { "" };
+            let flags = script.flags();
             source.push_str(&format!(
                 "\nredis.register_function{{function_name = '{function}', flags = {{{flags}}}, \
                  callback = function(keys, arguments)\nenter(keys, arguments)\n{}end}}\n",
@@ -134,12 +138,12 @@ scripts! {
     "lock/confirm",
     "lock/renew",
     "lock/release" (allow_oom),
-    "lock/withdraw",
+    "lock/withdraw" (allow_oom),
     "lock/revoke" (allow_oom),
     "task/create",
     "task/claim",
     "task/confirm",
-    "task/withdraw",
+    "task/withdraw" (allow_oom),
     "task/start",
     "task/progress",
     "task/extend",
@@ -367,8 +371,18 @@ mod tests {
         assert!(source.is_ascii());
         assert!(source.starts_with(&format!("#!lua name={}\n", library().name)));
         for script in ALL {
-            let gives_back =
-                ["heartbeat", "release", "revoke", "complete", "fail", "deregister", "evict", "tick", "prune"];
+            let gives_back = [
+                "heartbeat",
+                "release",
+                "withdraw",
+                "revoke",
+                "complete",
+                "fail",
+                "deregister",
+                "evict",
+                "tick",
+                "prune",
+            ];
             let expected = gives_back.iter().any(|verb| script.name.ends_with(&format!("/{verb}")));
             let flags = if expected { "flags = {'allow-oom'}" } else { "flags = {}" };
             let registered = format!("{{function_name = '{}', {flags},", script.function());

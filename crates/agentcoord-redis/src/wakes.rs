@@ -11,6 +11,7 @@ use agentcoord_core::{Error, Result};
 use async_trait::async_trait;
 use fred::clients::SubscriberClient;
 use fred::prelude::{Builder, ClientLike, EventInterface, PubsubInterface, ReconnectPolicy};
+use fred::types::MultipleStrings;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -194,7 +195,7 @@ impl Listener {
     async fn catch_up(&self, client: &SubscriberClient) {
         let channels: Vec<_> = client.tracked_channels().into_iter().collect();
         if !channels.is_empty()
-            && let Err(error) = client.subscribe(channels).await
+            && let Err(error) = subscribe(client, channels).await
         {
             tracing::warn!(%error, "wake-up channels could not be subscribed to again");
         }
@@ -204,7 +205,7 @@ impl Listener {
     async fn obey(&self, client: &SubscriberClient, order: Order) {
         let exchange = async {
             if order.subscribe {
-                client.subscribe(order.channel.as_str()).await
+                subscribe(client, order.channel.as_str()).await
             } else {
                 client.unsubscribe(order.channel.as_str()).await
             }
@@ -219,4 +220,14 @@ impl Listener {
         };
         drop(order.done.send(answer));
     }
+}
+
+/// Subscribes, and waits until that holds: the client does not wait for the confirmation, but what is asked next on this
+/// connection is answered after it.
+async fn subscribe(
+    client: &SubscriberClient,
+    channels: impl Into<MultipleStrings> + Send,
+) -> Result<(), fred::error::Error> {
+    client.subscribe(channels).await?;
+    client.ping(None).await
 }

@@ -105,9 +105,12 @@ async fn live(
                 lost.send_replace(true);
                 return;
             }
-            () = link.withdrawals() => {
-                // What cannot be withdrawn now ends with the session at the latest.
-                drop(link.settle().await);
+            () = link.withdrawals().ready() => {
+                if let Err(error) = link.settle().await {
+                    tracing::debug!(%error, "what was dropped is withdrawn later");
+                    // It finds out when the engine is back.
+                    next_beat = next_beat.min(soon(ttl));
+                }
             }
             // Somebody has ended the session: the next heartbeat hears it.
             () = news.changed() => next_beat = Instant::now(),
@@ -123,10 +126,11 @@ async fn live(
                     tracing::debug!(%error, "the end of the session will be heard by heartbeats only");
                 }
                 let sent = Instant::now();
-                match link.run(actor, Heartbeat { progress: false }).await {
+                match link.keep_up(actor, Heartbeat { progress: false }).await {
                     Ok(_) => {
                         believed_until = sent + ttl;
                         next_beat = sent + ttl / 3;
+                        link.withdrawals().try_again();
                     }
                     Err(Error::Stale { .. }) => {
                         lost.send_replace(true);
@@ -134,7 +138,7 @@ async fn live(
                     }
                     Err(error) => {
                         tracing::warn!(%error, "heartbeat failed");
-                        next_beat = Instant::now() + (ttl / 10).min(Duration::from_millis(500));
+                        next_beat = soon(ttl);
                     }
                 }
                 if Instant::now() >= believed_until {
@@ -155,6 +159,11 @@ async fn share_failover(link: &Connection) {
     }
 }
 
+/// When the engine is tried again that was away.
+fn soon(ttl: Duration) -> Instant {
+    Instant::now() + (ttl / 10).min(Duration::from_millis(500))
+}
+
 /// Where the end of the session is told.
 fn topic(link: &Connection, actor: &Actor) -> String {
     match actor {
@@ -165,7 +174,7 @@ fn topic(link: &Connection, actor: &Actor) -> String {
 
 async fn end(link: &Connection, actor: &Actor) -> Result<()> {
     let settled = link.settle().await;
-    match link.run(actor, Deregister { reason: None }).await {
+    match link.keep_up(actor, Deregister { reason: None }).await {
         Ok(_) | Err(Error::Stale { .. }) => settled,
         Err(error) => Err(error),
     }

@@ -237,19 +237,19 @@ impl Connection {
                 }
             };
             if let Err(error) = listening.wait(deadline).await {
-                self.recover(error, std::time::Instant::now()).await?;
+                self.patience().bear(error).await?;
             }
         }
     }
 
     /// A page of an inbox as it is now.
     async fn page_of(&self, reader: &str, limit: usize) -> Result<Inbox> {
-        let begun = std::time::Instant::now();
+        let mut patience = self.patience();
         loop {
             let look = async { Board::inbox(&self.store().await?, reader, None, limit).await };
             match look.await {
                 Ok(page) => return Ok(page),
-                Err(error) => self.recover(error, begun).await?,
+                Err(error) => patience.bear(error).await?,
             }
         }
     }
@@ -258,7 +258,7 @@ impl Connection {
     async fn messages_after(&self, key: &str, after: u64, limit: usize) -> Result<Vec<Message>> {
         let id = IdPrefix::parse("thread", key)?;
         let mut listening = Listening::to(self, [Channel::Thread(key.to_owned())]);
-        let mut begun = std::time::Instant::now();
+        let mut patience = self.patience();
         loop {
             let look = async {
                 let store = self.store().await?;
@@ -271,8 +271,8 @@ impl Connection {
             };
             match look.await {
                 Ok(messages) if !messages.is_empty() => return Ok(messages),
-                Ok(_) => begun = std::time::Instant::now(),
-                Err(error) => self.recover(error, begun).await?,
+                Ok(_) => patience = self.patience(),
+                Err(error) => patience.bear(error).await?,
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A process' way to the engine that serves the workspace: numbered requests, asked again until their outcome is known.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentcoord_core::audit::AppendAudit;
@@ -10,7 +10,7 @@ use agentcoord_core::ids::{Id, RequestNo, Token};
 use agentcoord_core::op::{Actor, Call, Op, Verb, answer};
 use agentcoord_core::{Disposition, Error, Result, Store};
 use agentcoord_fs::ModeEngine;
-use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::audit::Entry;
 use crate::config::Config;
@@ -20,6 +20,7 @@ use crate::host::{Host, Opened, Style};
 use crate::news::News;
 use crate::requests::{Requests, Unresolved};
 use crate::wait::Withdrawal;
+use crate::withdrawals::Withdrawals;
 
 /// Pause between two tries while the engine is away.
 const RETRY: Duration = Duration::from_millis(50);
@@ -46,21 +47,15 @@ struct Inner {
 #[derive(Debug)]
 struct Shared {
     requests: Requests,
-    withdrawals: Mutex<Vec<Withdrawal>>,
-    withdrawn: Notify,
-    /// Withdrawals that are not over yet.
-    outstanding: watch::Sender<usize>,
+    withdrawals: Withdrawals,
+    waits: Arc<()>,
 }
 
 impl Shared {
     fn new(host: &Host) -> Self {
         let host = host.clone();
-        Self {
-            requests: Requests::new(move |client, request| host.is_over(client, request)),
-            withdrawals: Mutex::default(),
-            withdrawn: Notify::new(),
-            outstanding: watch::Sender::new(0),
-        }
+        let requests = Requests::new(move |client, request| host.is_over(client, request));
+        Self { requests, withdrawals: Withdrawals::new(), waits: Arc::default() }
     }
 }
 
@@ -72,9 +67,9 @@ impl Connection {
     /// `config.backend` demands; `Invalid` for a state directory that cannot be used.
     pub async fn open(config: Config, style: Style) -> Result<Self> {
         let connection = Self::unopened(config, style)?;
-        let begun = Instant::now();
+        let mut patience = connection.patience();
         while let Err(error) = connection.opened().await {
-            connection.recover(error, begun).await?;
+            patience.bear(error).await?;
         }
         connection.share_failover(style).await;
         Ok(connection)
@@ -160,7 +155,8 @@ impl Connection {
         if let Some(opened) = opened.as_ref().filter(|opened| !self.has_moved_on(opened)) {
             return Ok(Arc::clone(opened));
         }
-        let fresh = Arc::new(self.inner.host.open(&self.inner.news).await?);
+        // Boxed, because it is long and seldom, and would be a part of every future that asks for anything.
+        let fresh = Arc::new(Box::pin(self.inner.host.open(&self.inner.news)).await?);
         *opened = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
@@ -224,59 +220,85 @@ impl Connection {
         self.ask(number.number, actor, body).await
     }
 
+    /// As [`Connection::run`], for what keeps a session or takes something back: it never waits for other requests.
+    pub(crate) async fn keep_up<V: Verb>(&self, actor: &Actor, body: V) -> Result<V::Reply> {
+        let number = self.inner.shared.requests.next_for_upkeep().await;
+        self.ask(number.number, actor, body).await
+    }
+
     /// Asks under a given number.
     pub(crate) async fn ask<V: Verb>(&self, number: RequestNo, actor: &Actor, body: V) -> Result<V::Reply> {
-        let op = Op {
+        let call = self.call(number, actor, body)?;
+        self.answer_to::<V>(call).await
+    }
+
+    /// Asks under a number under which this was asked before, without an answer: a refusal now holds for that copy too.
+    pub(crate) async fn ask_again<V: Verb>(&self, number: RequestNo, actor: &Actor, body: V) -> Result<V::Reply> {
+        let call = Call { again: true, ..self.call(number, actor, body)? };
+        self.answer_to::<V>(call).await
+    }
+
+    fn call<V: Verb>(&self, number: RequestNo, actor: &Actor, body: V) -> Result<Call> {
+        Call::encode(&Op {
             epoch: agentcoord_core::ids::Epoch(0),
             client: self.client().clone(),
             request: number,
             actor: actor.clone(),
             fence: self.fence.filter(|_| is_fenced(V::NAME)),
             body,
-        };
-        let mut call = Call::encode(&op)?;
-        let give_up = Instant::now() + self.config().patience;
-        let (mut unknown, mut failures) = (false, 0);
+        })
+    }
+
+    /// What the store answers, asked until it does or patience is over. Once a copy may have happened, only an answer says
+    /// otherwise: any other failure leaves the outcome unknown.
+    async fn answer_to<V: Verb>(&self, mut call: Call) -> Result<V::Reply> {
+        let mut patience = self.patience();
         loop {
-            let begun = Instant::now();
-            let error = match self.opened().await {
-                Ok(opened) => {
-                    call.epoch = opened.epoch;
-                    match opened.store.engine().step(call.clone()).await {
-                        Ok(bytes) => {
-                            self.inner.host.has_answered(&opened, call.verb);
-                            return answer::<V>(&bytes);
-                        }
-                        Err(
-                            error @ (Error::Unavailable { .. } | Error::OutcomeUnknown { .. } | Error::Fenced { .. }),
-                        ) => {
-                            self.inner.host.has_failed(&opened, &error, begun);
-                            self.reopen(&opened).await;
-                            error
-                        }
-                        Err(error) => return Err(error),
+            let error = match self.attempt(&call).await {
+                Ok(bytes) => match answer::<V>(&bytes) {
+                    Err(error @ Error::Corrupt { .. }) => {
+                        call.again = true;
+                        error
                     }
-                }
-                Err(error @ Error::Unavailable { .. }) => error,
-                Err(error) => return Err(error),
+                    answered => return answered,
+                },
+                Err(error) => error,
             };
-            unknown |= matches!(error, Error::OutcomeUnknown { .. });
-            call.again = unknown;
-            if Instant::now() >= give_up {
-                // One attempt may have happened: a later "refused" does not make that undone.
-                let cause = |e: Error| -> Option<BoxError> { Some(Box::new(e)) };
-                return Err(if unknown {
-                    Error::OutcomeUnknown { request: number, source: cause(error) }
-                } else {
-                    error
-                });
-            }
-            // After the first failure the engine is looked at anew, at once.
-            failures += usize::from(!matches!(error, Error::Fenced { .. }));
-            if failures > 1 {
-                tokio::time::sleep(RETRY).await;
+            call.again |= matches!(error, Error::OutcomeUnknown { .. });
+            if let Err(error) = patience.bear(error).await {
+                let unknown = |error: BoxError| Error::OutcomeUnknown { request: call.request, source: Some(error) };
+                return Err(if call.again { unknown(error.into()) } else { error });
             }
         }
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Vec<u8>> {
+        let begun = Instant::now();
+        let opened = self.opened().await?;
+        let outcome = opened.store.engine().step(Call { epoch: opened.epoch, ..call.clone() }).await;
+        match &outcome {
+            Ok(_) => self.inner.host.has_answered(&opened, call.verb),
+            Err(error) => self.has_failed(&opened, error, begun).await,
+        }
+        outcome
+    }
+
+    /// Something that was begun then has failed on this engine. One that is away, or serves no more, is opened anew the next
+    /// time, unless somebody has done so already.
+    pub(crate) async fn has_failed(&self, failed: &Arc<Opened>, error: &Error, begun: Instant) {
+        if error.disposition() == Disposition::Permanent {
+            return;
+        }
+        self.inner.host.has_failed(failed, error, begun);
+        let mut opened = self.inner.opened.lock().await;
+        if opened.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
+            *opened = None;
+        }
+    }
+
+    /// How long failures are borne from now on.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { give_up: Instant::now() + self.config().patience, has_failed: false }
     }
 
     /// Whether the host has decided anew since this engine was opened.
@@ -288,86 +310,85 @@ impl Connection {
         self.inner.host.namespace().word().is_none_or(|word| !word.serves(opened.epoch, engine))
     }
 
-    /// Makes ready for another try at a read that has failed: forgets the engine, and waits a little.
-    ///
-    /// # Errors
-    /// The failure itself, when it is of another kind, or the engine has been away since `begun` for too long.
-    pub(crate) async fn recover(&self, error: Error, begun: Instant) -> Result<()> {
-        if error.disposition() != Disposition::Unavailable || begun.elapsed() >= self.config().patience {
-            return Err(error);
-        }
-        let failed = self.inner.opened.lock().await.take();
-        if let Some(failed) = &failed {
-            self.inner.host.has_failed(failed, &error, begun);
-        } else if !matches!(error, Error::Fenced { .. }) {
-            tokio::time::sleep(RETRY).await;
-        }
-        Ok(())
-    }
-
-    /// Forgets an engine that has failed, unless somebody has replaced it already.
-    async fn reopen(&self, failed: &Arc<Opened>) {
-        let mut opened = self.inner.opened.lock().await;
-        if opened.as_ref().is_some_and(|current| Arc::ptr_eq(current, failed)) {
-            *opened = None;
-        }
-    }
-
     pub(crate) async fn next_number(&self) -> Unresolved {
         self.inner.shared.requests.next().await
+    }
+
+    /// Counts the waits of this client: each has a clone.
+    pub(crate) fn waits(&self) -> &Arc<()> {
+        &self.inner.shared.waits
     }
 
     pub(crate) fn news(&self) -> &News {
         &self.inner.news
     }
 
-    /// Listens to this client's tickets. True when that has just begun on this engine: news may have been missed.
-    pub(crate) async fn hear_tickets(&self) -> Result<bool> {
+    /// The opening of the engine on which this client's tickets are heard already.
+    pub(crate) fn heard(&self) -> Option<u64> {
+        self.inner.subscribed.try_lock().ok().and_then(|subscribed| *subscribed)
+    }
+
+    /// Listens to this client's tickets, and says on which opening of the engine.
+    pub(crate) async fn hear_tickets(&self) -> Result<u64> {
+        let begun = Instant::now();
         let opened = self.opened().await?;
         let mut subscribed = self.inner.subscribed.lock().await;
-        if *subscribed == Some(opened.serial) {
-            return Ok(false);
+        if *subscribed != Some(opened.serial) {
+            if let Err(error) = opened.wakes.subscribe(&Channel::Client(self.client().clone())).await {
+                self.has_failed(&opened, &error, begun).await;
+                return Err(error);
+            }
+            *subscribed = Some(opened.serial);
         }
-        opened.wakes.subscribe(&Channel::Client(self.client().clone())).await?;
-        *subscribed = Some(opened.serial);
-        Ok(true)
+        Ok(opened.serial)
     }
 
     /// Hands over what a dropped future or guard has left behind. Never blocks.
     pub(crate) fn withdraw_later(&self, withdrawal: Withdrawal) {
-        self.inner.shared.outstanding.send_modify(|n| *n += 1);
-        self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).push(withdrawal);
-        self.inner.shared.withdrawn.notify_one();
+        self.inner.shared.withdrawals.add(withdrawal);
     }
 
-    /// Resolves when there is something to withdraw.
-    pub(crate) async fn withdrawals(&self) {
-        self.inner.shared.withdrawn.notified().await;
+    /// What is still to be withdrawn.
+    pub(crate) fn withdrawals(&self) -> &Withdrawals {
+        &self.inner.shared.withdrawals
     }
 
     /// Withdraws what dropped futures and guards have left behind.
     ///
     /// # Errors
-    /// The first failure; what was not withdrawn then ends with the session.
+    /// The first failure. What the engine has not answered is kept: it is withdrawn once the engine is back, or ends with
+    /// the session.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: what is not withdrawn yet is kept.
     pub async fn settle(&self) -> Result<()> {
-        loop {
-            let next = self.inner.shared.withdrawals.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let Some(withdrawal) = next else { return Ok(()) };
-            let outcome = withdrawal.run(self).await;
-            self.inner.shared.outstanding.send_modify(|n| *n -= 1);
-            if outcome.is_err() {
-                // The others have their turn, but not before whatever else is to be done.
-                self.inner.shared.withdrawn.notify_one();
-                return outcome;
-            }
+        while let Some(under_way) = self.withdrawals().begin() {
+            under_way.run(self).await?;
         }
+        Ok(())
     }
+}
 
-    /// Resolves when nothing that was dropped is still to be withdrawn.
-    pub(crate) async fn all_withdrawn(&self) {
-        let mut outstanding = self.inner.shared.outstanding.subscribe();
-        // It fails only without a sender, and this connection has one.
-        drop(outstanding.wait_for(|n| *n == 0).await);
+/// For how long an engine may be away.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    give_up: Instant,
+    has_failed: bool,
+}
+
+impl Patience {
+    /// Makes ready for another try. After the first failure that is at once, because the engine is looked at anew.
+    ///
+    /// # Errors
+    /// The failure itself, when another try would not help, or the engine has been away for too long.
+    pub(crate) async fn bear(&mut self, error: Error) -> Result<()> {
+        if error.disposition() == Disposition::Permanent || Instant::now() >= self.give_up {
+            return Err(error);
+        }
+        if std::mem::replace(&mut self.has_failed, true) {
+            tokio::time::sleep(RETRY).await;
+        }
+        Ok(())
     }
 }
 
@@ -376,4 +397,42 @@ fn is_fenced(verb: &str) -> bool {
     let about_leases = verb.starts_with("lock/") || verb.starts_with("agent/");
     let upkeep = verb.ends_with("/withdraw") || verb == "audit/seal";
     !about_leases && !upkeep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BackendChoice;
+
+    fn fenced() -> Error {
+        Error::Fenced { epoch: agentcoord_core::ids::Epoch(1), reason: "another epoch".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_was_opened_after_a_failure_is_kept() -> Result<()> {
+        let dir = tempfile::tempdir().map_err(|e| Error::backend("no directory", e))?;
+        let mut config = Config::new(dir.path(), dir.path().join("state"));
+        config.backend = BackendChoice::Files;
+        let connection = Connection::open(config, Style::OneShot).await?;
+        let failed = connection.opened().await?;
+        connection.has_failed(&failed, &fenced(), Instant::now()).await;
+        let fresh = connection.opened().await?;
+        assert!(!Arc::ptr_eq(&failed, &fresh));
+        connection.has_failed(&failed, &fenced(), Instant::now()).await;
+        assert!(Arc::ptr_eq(&fresh, &connection.opened().await?));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn another_epoch_is_borne_and_not_spun_on() {
+        let begun = Instant::now();
+        let mut patience = Patience { give_up: begun + Duration::from_secs(60), has_failed: false };
+        assert!(patience.bear(fenced()).await.is_ok());
+        assert!(patience.bear(fenced()).await.is_ok());
+        assert!(begun.elapsed() >= RETRY);
+        let refused = Error::Refused { policy: "engine_is_files", reason: String::new() };
+        assert!(matches!(patience.bear(refused).await, Err(Error::Refused { .. })));
+        patience.give_up = begun;
+        assert!(matches!(patience.bear(fenced()).await, Err(Error::Fenced { .. })));
+    }
 }

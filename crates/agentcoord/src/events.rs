@@ -108,13 +108,13 @@ impl EventStream {
 
     /// Follows the engine that serves, waits out its short absences, and perhaps waits for events.
     async fn work(&mut self, wait: bool) -> Result<()> {
-        let begun = Instant::now();
+        let mut patience = self.connection.patience();
         loop {
             match self.attempt(wait).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     self.follower = None;
-                    self.connection.recover(error, begun).await?;
+                    patience.bear(error).await?;
                 }
             }
         }
@@ -122,8 +122,17 @@ impl EventStream {
 
     async fn attempt(&mut self, wait: bool) -> Result<()> {
         let opened = self.connection.opened().await?;
-        self.follow(&opened).await?;
-        if wait { self.fill(&opened).await } else { Ok(()) }
+        let outcome = self.follow_on(&opened, wait).await;
+        if let Err(error) = &outcome {
+            // How long it has waited for events says nothing about the engine.
+            self.connection.has_failed(&opened, error, Instant::now()).await;
+        }
+        outcome
+    }
+
+    async fn follow_on(&mut self, opened: &Opened, wait: bool) -> Result<()> {
+        self.follow(opened).await?;
+        if wait { self.fill(opened).await } else { Ok(()) }
     }
 
     async fn follow(&mut self, opened: &Opened) -> Result<()> {

@@ -33,16 +33,20 @@ impl Following {
     where
         F: Future<Output = Result<T>>,
     {
-        let begun = Instant::now();
+        let mut patience = self.connection.patience();
         loop {
+            let begun = Instant::now();
             let failed = match self.connection.opened().await {
                 Ok(opened) => match read(Arc::clone(opened.store.engine())).await {
                     Ok(answer) => return Ok(answer),
-                    Err(error) => error,
+                    Err(error) => {
+                        self.connection.has_failed(&opened, &error, begun).await;
+                        error
+                    }
                 },
                 Err(error) => error,
             };
-            self.connection.recover(failed, begun).await?;
+            patience.bear(failed).await?;
         }
     }
 }

@@ -42,6 +42,7 @@ mod requests;
 mod task;
 mod vote;
 mod wait;
+mod withdrawals;
 mod worker;
 mod workspace;
 

@@ -31,12 +31,12 @@ impl<'a> Listening<'a> {
     /// Waits for news after a look that found nothing, at most until `deadline` or until a slow look is due. The first
     /// wait on an engine returns at once: what came before the subscription is to be looked for.
     pub(crate) async fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let begun = std::time::Instant::now();
+        let mut patience = self.connection.patience();
         loop {
             match self.hear().await {
                 Ok(false) => break,
                 Ok(true) => return Ok(()),
-                Err(error) => self.connection.recover(error, begun).await?,
+                Err(error) => patience.bear(error).await?,
             }
         }
         let pause = Instant::now() + SAFETY;
@@ -52,12 +52,16 @@ impl<'a> Listening<'a> {
 impl Listening<'_> {
     /// Listens on the engine that serves. True when that has just begun.
     async fn hear(&mut self) -> Result<bool> {
+        let begun = std::time::Instant::now();
         let opened = self.connection.opened().await?;
         if self.heard == Some(opened.serial) {
             return Ok(false);
         }
         for channel in &self.channels {
-            opened.wakes.subscribe(channel).await?;
+            if let Err(error) = opened.wakes.subscribe(channel).await {
+                self.connection.has_failed(&opened, &error, begun).await;
+                return Err(error);
+            }
         }
         self.heard = Some(opened.serial);
         Ok(true)

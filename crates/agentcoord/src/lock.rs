@@ -122,8 +122,11 @@ impl LockBuilder<'_> {
         // A guard or future that was dropped may hold the same paths for a moment more: the lane would be answered that
         // very grant, and lose it.
         tokio::select! {
-            () = client.connection.all_withdrawn() => {}
+            () = client.connection.withdrawals().all_over() => {}
             () = client.lost() => {}
+            () = tokio::time::sleep(client.connection.config().patience) => {
+                return Err(Error::unavailable("what was dropped before could not be given back yet"));
+            }
         }
         // The deadline counts from before the request is sent: we never believe longer than the engine does.
         let sent = Instant::now();

@@ -1,6 +1,7 @@
 //! Waiting without polling: a request that queues has a ticket in the store; a wake-up, or the next due time, makes it
 //! confirm. Nothing a dropped future has left behind stays: it is withdrawn by its request number.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentcoord_core::ids::{RequestNo, Ticket, Token};
@@ -18,6 +19,10 @@ use crate::requests::Unresolved;
 
 /// The slow check behind every wake-up: the longest that a lost one can delay a waiter.
 pub(crate) const SAFETY: Duration = Duration::from_secs(5);
+/// The same among many waits of one client.
+const SAFETY_OF_MANY: Duration = Duration::from_secs(30);
+/// So far apart are the slow checks of one client, unless its waits are too many for that.
+const CHECKS_APART: Duration = Duration::from_millis(500);
 
 /// Who may be in the way of a request.
 #[derive(Clone, Debug)]
@@ -38,7 +43,12 @@ pub(crate) trait Queues: Verb + Clone {
     fn outcome(reply: Self::Reply) -> Self::Outcome;
     /// The ticket and the next due time, when the request waits.
     fn queued(outcome: &Self::Outcome) -> Option<(Ticket, Option<u64>)>;
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal;
+    /// Takes back a request of this kind.
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal;
+    /// Takes back a request whose answer is not known.
+    fn undoing(self, actor: Actor, request: Unresolved) -> Withdrawal {
+        Self::withdrawal(actor, Left::asked(request))
+    }
     fn in_the_way(&self) -> InTheWay;
 }
 
@@ -69,8 +79,8 @@ impl Queues for AcquireLock {
         InTheWay::Holders(self.paths.clone())
     }
 
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Lock(actor, WithdrawLock { request: request.number, confirm })
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+        Withdrawal::Lock(actor, left)
     }
 }
 
@@ -101,8 +111,8 @@ impl Queues for WaitLock {
         InTheWay::Holders(self.paths.clone())
     }
 
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Lock(actor, WithdrawLock { request: request.number, confirm })
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+        Withdrawal::Lock(actor, left)
     }
 }
 
@@ -126,14 +136,14 @@ impl Queues for ClaimTask {
         InTheWay::Workers(self.id.clone())
     }
 
-    fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-        Withdrawal::Task(actor, WithdrawTask { request: request.number, confirm })
+    fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+        Withdrawal::Task(actor, left)
     }
 }
 
 /// The end of a task, which may claim the next one.
 macro_rules! ends_and_claims {
-    ($verb:ty, $withdrawal:ident) => {
+    ($verb:ty, $undoing:ident) => {
         impl Queues for $verb {
             type Outcome = Claim;
             type Confirm = ConfirmTask;
@@ -154,8 +164,12 @@ macro_rules! ends_and_claims {
                 InTheWay::Workers(None)
             }
 
-            fn withdrawal(self, actor: Actor, request: Unresolved, confirm: Option<RequestNo>) -> Withdrawal {
-                Withdrawal::$withdrawal(actor, Box::new(self), request, confirm)
+            fn withdrawal(actor: Actor, left: Left) -> Withdrawal {
+                Withdrawal::Task(actor, left)
+            }
+
+            fn undoing(self, actor: Actor, request: Unresolved) -> Withdrawal {
+                Withdrawal::$undoing(actor, Box::new(self), request)
             }
         }
     };
@@ -163,35 +177,55 @@ macro_rules! ends_and_claims {
 ends_and_claims!(CompleteTask, Next);
 ends_and_claims!(FailTask, NextAfterFailure);
 
+/// A request to be taken back, by its number.
+#[derive(Debug)]
+pub(crate) struct Left {
+    request: RequestNo,
+    confirm: Option<RequestNo>,
+    /// Keeps the answer in the store until then: what was granted by an answer that was lost is known by it only.
+    _unresolved: Option<Unresolved>,
+}
+
+impl Left {
+    fn asked(request: Unresolved) -> Self {
+        Self { request: request.number, confirm: None, _unresolved: Some(request) }
+    }
+
+    fn waiting(request: RequestNo, confirm: Option<Unresolved>) -> Self {
+        Self { request, confirm: confirm.as_ref().map(|confirm| confirm.number), _unresolved: confirm }
+    }
+}
+
 /// What a dropped future or guard has left behind.
 #[derive(Debug)]
 pub(crate) enum Withdrawal {
-    Lock(Actor, WithdrawLock),
-    Task(Actor, WithdrawTask),
+    Lock(Actor, Left),
+    Task(Actor, Left),
     Release(Actor, Token),
     Unclaim(Actor, ReleaseTask),
     /// A claim that goes with the end of a task: the end stands, the claim does not.
-    Next(Actor, Box<CompleteTask>, Unresolved, Option<RequestNo>),
-    NextAfterFailure(Actor, Box<FailTask>, Unresolved, Option<RequestNo>),
+    Next(Actor, Box<CompleteTask>, Unresolved),
+    NextAfterFailure(Actor, Box<FailTask>, Unresolved),
 }
 
 impl Withdrawal {
-    pub(crate) async fn run(self, connection: &Connection) -> Result<()> {
+    pub(crate) async fn run(&self, connection: &Connection) -> Result<()> {
         match self {
-            Self::Next(actor, end, request, confirm) => undo_claim(connection, &actor, *end, &request, confirm).await,
-            Self::NextAfterFailure(actor, end, request, confirm) => {
-                undo_claim(connection, &actor, *end, &request, confirm).await
+            Self::Next(actor, end, request) => undo_claim(connection, actor, end.as_ref(), request).await,
+            Self::NextAfterFailure(actor, end, request) => undo_claim(connection, actor, end.as_ref(), request).await,
+            Self::Lock(actor, left) => {
+                let body = WithdrawLock { request: left.request, confirm: left.confirm };
+                connection.keep_up(actor, body).await.map(drop)
             }
-            Self::Lock(actor, body) => connection.run(&actor, body).await.map(drop),
-            Self::Task(actor, body) => connection.run(&actor, body).await.map(drop),
+            Self::Task(actor, left) => withdraw_claim(connection, actor, left.request, left.confirm).await,
             Self::Release(actor, token) => {
-                match connection.run(&actor, ReleaseLock { token, paths: Vec::new() }).await {
+                match connection.keep_up(actor, ReleaseLock { token: *token, paths: Vec::new() }).await {
                     // Already gone: released, expired, or ended with its session.
                     Ok(_) | Err(Error::Stale { .. }) => Ok(()),
                     Err(error) => Err(error),
                 }
             }
-            Self::Unclaim(actor, body) => match connection.run(&actor, body).await {
+            Self::Unclaim(actor, body) => match connection.keep_up(actor, body.clone()).await {
                 // Already over: cancelled, expired, or ended with its session.
                 Ok(_) | Err(Error::Stale { .. }) => Ok(()),
                 Err(error) => Err(error),
@@ -200,37 +234,62 @@ impl Withdrawal {
     }
 }
 
-/// Makes sure that a task has ended under this number, and withdraws the claim that went with it.
-async fn undo_claim<V: Verb>(
+async fn withdraw_claim(
     connection: &Connection,
     actor: &Actor,
-    end: V,
-    request: &Unresolved,
+    request: RequestNo,
     confirm: Option<RequestNo>,
 ) -> Result<()> {
-    match connection.ask(request.number, actor, end).await {
-        Ok(_) => connection.run(actor, WithdrawTask { request: request.number, confirm }).await.map(drop),
+    connection.keep_up(actor, WithdrawTask { request, confirm }).await.map(drop)
+}
+
+/// Makes sure that a task has ended under this number or never will, and withdraws the claim that went with it.
+async fn undo_claim<V: Verb + Clone>(
+    connection: &Connection,
+    actor: &Actor,
+    end: &V,
+    request: &Unresolved,
+) -> Result<()> {
+    match connection.ask_again(request.number, actor, end.clone()).await {
+        Ok(_) => withdraw_claim(connection, actor, request.number, None).await,
         // It was refused as a whole: nothing is claimed.
         Err(error) if error.disposition() == Disposition::Permanent => Ok(()),
         Err(error) => Err(error),
     }
 }
 
+/// How long a wait sleeps without news when its client has so many.
+fn safety_of(waits: usize) -> Duration {
+    let turns = u32::try_from(waits).unwrap_or(u32::MAX);
+    CHECKS_APART.saturating_mul(turns).clamp(SAFETY, SAFETY_OF_MANY)
+}
+
+/// How far a request has come.
+#[derive(Debug)]
+enum Stage<V> {
+    /// Its answer is not known.
+    Asked(V, Unresolved),
+    /// It waits under its ticket, which stays whatever else is asked; so do the answers of confirms, unless one is lost.
+    Waiting(RequestNo, Option<Unresolved>),
+    Settled,
+}
+
 /// A request under way. Dropped before it is settled, it withdraws itself.
 struct InFlight<'a, V: Queues> {
     connection: &'a Connection,
     actor: &'a Actor,
-    /// What was asked and under which number; none when it is settled.
-    asked: Option<(V, Unresolved)>,
-    confirm: Option<Unresolved>,
+    stage: Stage<V>,
+    _counted: Arc<()>,
 }
 
 impl<V: Queues> Drop for InFlight<'_, V> {
     fn drop(&mut self) {
-        if let Some((body, request)) = self.asked.take() {
-            let confirm = self.confirm.as_ref().map(|c| c.number);
-            self.connection.withdraw_later(body.withdrawal(self.actor.clone(), request, confirm));
-        }
+        let actor = self.actor.clone();
+        self.connection.withdraw_later(match std::mem::replace(&mut self.stage, Stage::Settled) {
+            Stage::Asked(body, request) => body.undoing(actor, request),
+            Stage::Waiting(request, confirm) => V::withdrawal(actor, Left::waiting(request, confirm)),
+            Stage::Settled => return,
+        });
     }
 }
 
@@ -331,34 +390,39 @@ impl Connection {
         let ticket = Ticket::of(self.client(), number);
         let interest = self.news().listen(ticket.as_str());
         let in_the_way = body.in_the_way();
-        let (mut switches, mut deaf_since) = (None, None);
+        // News that come before this client listens are missed.
+        let mut heard_on = self.heard();
+        let (mut switches, mut deaf) = (None, None);
         let mut keeping = self.host().style() == Style::OneShot;
-        let mut flight = InFlight { connection: self, actor, asked: Some((body.clone(), request)), confirm: None };
+        let stage = Stage::Asked(body.clone(), request);
+        let mut flight = InFlight { connection: self, actor, stage, _counted: Arc::clone(self.waits()) };
         let mut outcome = self.ask(number, actor, body).await.map(V::outcome);
         loop {
             let reply = match outcome {
                 Ok(reply) => reply,
                 Err(error) => {
-                    // A refusal has left nothing behind; otherwise something may have happened and is withdrawn.
-                    if error.disposition() == Disposition::Permanent {
-                        flight.asked = None;
+                    // What was refused has left nothing behind; what waits, or may have happened, is withdrawn.
+                    let is_refused = error.disposition() == Disposition::Permanent;
+                    if is_refused && matches!(flight.stage, Stage::Asked(..)) {
+                        flight.stage = Stage::Settled;
                     }
                     return Err(error);
                 }
             };
             let Some((ticket, tick_in)) = V::queued(&reply) else {
-                flight.asked = None;
+                flight.stage = Stage::Settled;
                 return Ok(reply);
             };
+            flight.stage = Stage::Waiting(number, None);
             let switches = switches.get_or_insert_with(|| self.host().switches());
             let heard = match self.hear_tickets().await {
-                Ok(began) => {
-                    deaf_since = None;
-                    !began
+                Ok(opening) => {
+                    deaf = None;
+                    heard_on.replace(opening) == Some(opening)
                 }
                 // Without wake-ups for a moment: the next look also finds out which engine serves.
                 Err(error) => {
-                    self.recover(error, *deaf_since.get_or_insert_with(Instant::now)).await?;
+                    deaf.get_or_insert_with(|| self.patience()).bear(error).await?;
                     false
                 }
             };
@@ -368,7 +432,8 @@ impl Connection {
             }
             keeping = false;
             if heard {
-                let pause = tick_in.map_or(SAFETY, |ms| Duration::from_millis(ms.saturating_add(1)).min(SAFETY));
+                let safety = safety_of(Arc::strong_count(self.waits()) - 1);
+                let pause = tick_in.map_or(safety, |ms| Duration::from_millis(ms.saturating_add(1)).min(safety));
                 tokio::select! {
                     () = interest.changed() => {}
                     // Another engine serves: the ticket is there too.
@@ -377,9 +442,21 @@ impl Connection {
                 }
             }
             let confirm = self.next_number().await;
-            let number = confirm.number;
-            flight.confirm = Some(confirm);
-            outcome = self.ask(number, actor, V::confirm(ticket)).await;
+            let confirm_number = confirm.number;
+            flight.stage = Stage::Waiting(number, Some(confirm));
+            outcome = self.ask(confirm_number, actor, V::confirm(ticket)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_waits_of_one_client_look_more_seldom() {
+        assert_eq!([1, 10].map(safety_of), [SAFETY; 2]);
+        assert_eq!(safety_of(32), Duration::from_secs(16));
+        assert_eq!([60, 5_000, usize::MAX].map(safety_of), [SAFETY_OF_MANY; 3]);
     }
 }

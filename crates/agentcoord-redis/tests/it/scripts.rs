@@ -208,6 +208,8 @@ async fn a_full_server_refuses_before_anything_is_written_and_still_takes_things
     let desk = Desk::found(&server).await;
     let (ann, _) = desk.register("ann").await;
     let Acquire::Granted(grant) = desk.send(&ann, acquire("a")).await.unwrap() else { panic!("not granted") };
+    let dropped = desk.call(&ann, acquire("c"));
+    drop(desk.engine.step(dropped.clone()).await.unwrap());
     let () = server.run(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
     let () = server.run(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
     let digest = server.digest().await;
@@ -216,6 +218,9 @@ async fn a_full_server_refuses_before_anything_is_written_and_still_takes_things
     assert_eq!(server.digest().await, digest);
     desk.send(&ann, Heartbeat { progress: true }).await.unwrap();
     desk.send(&ann, ReleaseLock { token: grant.token, paths: Vec::new() }).await.unwrap();
+    let withdrawn = desk.send(&ann, WithdrawLock { request: dropped.request, confirm: None }).await.unwrap();
+    assert_eq!(withdrawn.paths.len(), 1);
+    desk.send(&ann, WithdrawTask { request: dropped.request, confirm: None }).await.unwrap();
     desk.send(&ann, Deregister { reason: None }).await.unwrap();
 }
 

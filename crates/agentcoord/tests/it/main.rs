@@ -29,4 +29,5 @@ mod races;
 mod sessions;
 mod signatures;
 mod tampering;
+mod waits;
 mod worker;

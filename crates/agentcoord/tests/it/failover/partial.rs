@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use agentcoord::core::engine::EngineKind;
-use agentcoord::core::task::NewTask;
-use agentcoord::{CoordinationClient, Error};
+use agentcoord::core::ids::IdPrefix;
+use agentcoord::core::store::Backend;
+use agentcoord::core::task::{NewTask, Task, TaskStatus};
+use agentcoord::{BackendChoice, CoordinationClient, Error, SessionBuilder};
 use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 
@@ -13,12 +15,18 @@ use crate::place::Place;
 
 /// One who reaches Redis through a proxy, and one who reaches it directly.
 async fn stage() -> (RedisServer, FaultProxy, Place, CoordinationClient, CoordinationClient) {
+    stage_with(|far| far).await
+}
+
+async fn stage_with(
+    far: impl FnOnce(SessionBuilder) -> SessionBuilder,
+) -> (RedisServer, FaultProxy, Place, CoordinationClient, CoordinationClient) {
     let server = RedisServer::start();
     let proxy = FaultProxy::start(server.port());
     let place = Place::on(&server.url());
     // The first one is the keeper, and so the one that would go back.
     let direct = quick(place.session("direct")).await.unwrap();
-    let far = quick(place.session("far")).redis_url(proxy.url()).await.unwrap();
+    let far = far(quick(place.session("far")).redis_url(proxy.url())).await.unwrap();
     (server, proxy, place, direct, far)
 }
 
@@ -138,4 +146,50 @@ async fn a_request_whose_caller_has_gone_is_settled_and_no_journal_waits_for_it(
     assert_eq!(condition.engine, "redis");
     let all = (TASKS * TEXT) as u64;
     assert!(condition.journal_bytes < all / 2, "{} of {all} bytes", condition.journal_bytes);
+}
+
+/// One who may not use files, and asks again for as long as the test takes.
+fn only_redis(far: SessionBuilder) -> SessionBuilder {
+    far.backend(BackendChoice::Redis).patience(Duration::from_secs(60))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_have_happened_is_unknown_whatever_fails_later() {
+    let (_server, proxy, _place, direct, far) = stage_with(only_redis).await;
+    proxy.cut_replies(Requests::containing("lock_acquire"));
+    let asked = tokio::spawn(async move {
+        let lock = far.lock_file("a").await;
+        (far, lock)
+    });
+    assert!(proxy.wait_cuts(1, Duration::from_secs(10)));
+    direct.connection().switch(EngineKind::Files, "human:eve").await.unwrap();
+    let (_far, lock) = asked.await.unwrap();
+    assert!(matches!(lock, Err(Error::OutcomeUnknown { .. })), "{lock:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_whose_answer_was_lost_goes_back_once_its_engine_is_back() {
+    let (_server, proxy, _place, direct, far) = stage_with(only_redis).await;
+    far.create_task(NewTask::titled("first")).await.unwrap();
+    let second = far.create_task(NewTask::titled("second")).await.unwrap().key;
+    let first = far.claim_task(["t"; 0]).await.unwrap().unwrap();
+    proxy.cut_replies(Requests::containing("task_complete"));
+    let asked = tokio::spawn(async move { first.complete_and_claim(None, ["t"; 0]).await.map(drop) });
+    assert!(proxy.wait_cuts(1, Duration::from_secs(10)));
+    direct.connection().switch(EngineKind::Files, "human:eve").await.unwrap();
+    let claimed = asked.await.unwrap();
+    assert!(matches!(claimed, Err(Error::OutcomeUnknown { .. })), "{claimed:?}");
+    proxy.heal();
+    direct.connection().switch(EngineKind::Redis, "human:eve").await.unwrap();
+    let give_up = Instant::now() + Duration::from_secs(20);
+    let mut task = find(&direct, &second).await;
+    while task.status != TaskStatus::Pending {
+        assert!(Instant::now() < give_up, "it stays claimed: {task:?}");
+        task = find(&direct, &second).await;
+    }
+    assert_eq!((task.attempt, task.crashes), (0, 0), "withdrawn, and not lost with its session");
+}
+
+async fn find(client: &CoordinationClient, key: &str) -> Task {
+    client.store().await.unwrap().tasks().find(&IdPrefix::parse("id", key).unwrap()).await.unwrap()
 }
