@@ -76,6 +76,38 @@ async fn returning(place: &'static str) {
     scene.ends(false).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_flushed_in_the_middle_of_a_return_does_not_serve_half_of_it() {
+    each(["return/copied", "return/leaving"], flushed_in_a_return).await;
+}
+
+/// The server and the connection stay, and what was copied is gone.
+async fn flushed_in_a_return(place: &'static str) {
+    let mut scene = stopped_in_a_return(place).await;
+    drop(scene.server.command(&["FLUSHALL"]));
+    scene.falling().go_on();
+    scene.served_by("redis").await;
+    scene.all_is_well(false).await;
+    scene.an_outage_later(false).await;
+    scene.ends(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_stops_to_answer_in_the_middle_of_a_return_leaves_the_files_in_charge() {
+    each(["return/closed", "return/written"], stopping_to_answer_in_a_return).await;
+}
+
+async fn stopping_to_answer_in_a_return(place: &'static str) {
+    let mut scene = stopped_in_a_return(place).await;
+    scene.server.pause();
+    scene.falling().go_on();
+    scene.all_is_well(false).await;
+    assert_eq!(scene.condition().await.engine, "files");
+    scene.server.resume();
+    scene.an_outage_later(false).await;
+    scene.ends(false).await;
+}
+
 /// The one that is stopped has copied everything, and does not hold the lock yet: others may return before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_return_that_others_have_overtaken_is_not_finished() {
