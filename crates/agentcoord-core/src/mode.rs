@@ -154,30 +154,32 @@ impl ModeRow {
     }
 
     /// The return begins: from here on nobody writes to the files, which is all of the drain. `known` is the epoch that
-    /// stands in Redis, if any.
+    /// stands in Redis, if any. A state that has never been there gets `lineage`, and keeps it whatever becomes of this
+    /// return: Redis may have it from now on.
     #[must_use]
-    pub fn leave(&self, known: Option<Epoch>) -> Option<Self> {
+    pub fn leave(&self, known: Option<Epoch>, lineage: &str) -> Option<Self> {
         let is_serving = self.engine == ModeEngine::Files && self.phase == Phase::Serving;
         is_serving.then(|| Self {
             epoch: above(known.map_or(self.epoch, |known| known.max(self.epoch))),
             phase: Phase::Returning,
             attempt: self.attempt + 1,
+            instance: Some(self.instance.clone().unwrap_or_else(|| lineage.to_owned())),
             ..self.clone()
         })
     }
 
     /// The return is over: Redis holds everything and has been opened.
     #[must_use]
-    pub fn arrive(&self, run_id: &str, instance: &str, generation: u64, owner: Id) -> Option<Self> {
+    pub fn arrive(&self, run_id: &str, generation: u64) -> Option<Self> {
         let is_returning = self.engine == ModeEngine::Files && self.phase == Phase::Returning;
         is_returning.then(|| Self {
             attempt: self.attempt,
             run_id: Some(run_id.to_owned()),
-            instance: Some(instance.to_owned()),
+            instance: self.instance.clone(),
             generation,
             replica_complete: true,
             right_to_take_over: true,
-            owner: Some(owner),
+            owner: self.owner.clone(),
             ..Self::serving(self.epoch, ModeEngine::Redis)
         })
     }
@@ -327,11 +329,19 @@ mod tests {
     fn epochs_only_rise() {
         let taken = on_redis().take_over("p", "gone").expect("a right");
         let serving = taken.installed().expect("prepared");
-        let leaving = serving.leave(Some(Epoch(20))).expect("serving");
+        let leaving = serving.leave(Some(Epoch(20)), "another").expect("serving");
         let stayed = leaving.stay().expect("returning");
         assert_eq!([taken.epoch.0, serving.epoch.0, leaving.epoch.0, stayed.epoch.0], [8, 8, 21, 22]);
         assert_eq!(taken.epoch_taken_over(), Some(Epoch(7)));
         assert_eq!(serving.epoch_taken_over(), None);
+    }
+
+    #[test]
+    fn a_lineage_is_given_once_and_survives_a_return_that_fails() {
+        let serving = ModeRow { instance: None, ..ModeRow::serving(Epoch(7), ModeEngine::Files) };
+        let stayed = serving.leave(None, "first").and_then(|row| row.stay()).expect("a return that failed");
+        let arrived = stayed.leave(None, "second").and_then(|row| row.arrive("run", 1)).expect("a return");
+        assert_eq!(arrived.instance.as_deref(), Some("first"));
     }
 
     #[test]

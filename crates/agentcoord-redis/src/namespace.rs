@@ -253,13 +253,8 @@ pub async fn reopen(
     run_id: &str,
     deadlines: Deadlines,
 ) -> Result<Meta> {
-    let arguments = [
-        wanted.epoch.to_string(),
-        attempt.to_string(),
-        wanted.generation.clone(),
-        run_id.to_owned(),
-        BEGUN.to_owned(),
-    ];
+    let arguments =
+        [wanted.epoch.to_string(), attempt.to_string(), wanted.generation.clone(), run_id.to_owned(), BEGUN.to_owned()];
     let keys = Keys::new(namespace, &wanted.generation)?;
     run_on(url, &[keys.meta(), keys.hot()], script::OPEN, &arguments, deadlines).await
 }

@@ -163,18 +163,36 @@ impl Writeback {
     /// # Errors
     /// `Unavailable`: some of it may be left. Errors of `are_left_over`.
     pub async fn forget_others(&self, are_left_over: impl Fn() -> Result<bool>) -> Result<()> {
+        self.sweep(all(&self.namespace)?, |key| self.keys.is_of_another_generation(key), are_left_over).await
+    }
+
+    /// Deletes what was written, which does not count and never will.
+    ///
+    /// # Errors
+    /// `Unavailable`: some of it may be left.
+    pub async fn forget(&self) -> Result<()> {
+        self.sweep(self.keys.pattern(), |_| true, || Ok(true)).await
+    }
+
+    /// Deletes keys that fit a pattern and are meant, until they may not go any more.
+    async fn sweep(
+        &self,
+        pattern: String,
+        is_meant: impl Fn(&str) -> bool,
+        may_go: impl Fn() -> Result<bool>,
+    ) -> Result<()> {
         let error = |fault: Fault| fault.of_read(Epoch(0));
-        let mut cursor = Cursor::over(all(&self.namespace)?);
+        let mut cursor = Cursor::over(pattern);
         while let Some(names) = cursor.next(&self.connection, self.deadlines).await.map_err(error)? {
-            let others: Vec<_> = names.into_iter().filter(|key| self.keys.is_of_another_generation(key)).collect();
-            if others.is_empty() {
+            let meant: Vec<_> = names.into_iter().filter(|key| is_meant(key)).collect();
+            if meant.is_empty() {
                 continue;
             }
-            if !are_left_over()? {
+            if !may_go()? {
                 break;
             }
             let mut command = redis::cmd("UNLINK");
-            command.arg(others);
+            command.arg(meant);
             call::<()>(&self.connection, &command, self.deadlines.call).await.map_err(error)?;
         }
         Ok(())

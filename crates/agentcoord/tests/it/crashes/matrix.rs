@@ -210,6 +210,27 @@ async fn returning(case: Case) {
     scene.ends(true).await;
 }
 
+/// Killed while it carries a state to Redis that has never been there.
+const FIRST_RETURN: [Case; 3] =
+    [at("return/closed", 1, READY, true), at("return/written", 1, READY, true), at("return/opened", 1, READY, true)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_that_is_killed_in_the_return_of_a_workspace_begun_on_files_is_survived() {
+    each(FIRST_RETURN, returning_what_began_on_files).await;
+}
+
+async fn returning_what_began_on_files(case: Case) {
+    let mut scene = Scene::new(true);
+    scene.server.kill9();
+    scene.both_work(case.end(), case.is_keeper, false).await;
+    scene.other().gets_on().await;
+    scene.redis_comes();
+    scene.falling().falls().await;
+    scene.all_is_well(true).await;
+    scene.an_outage_later(true).await;
+    scene.ends(true).await;
+}
+
 /// The first decision of a workspace.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed_in_the_first_decision_is_survived() {

@@ -63,14 +63,48 @@ async fn somebody_elses_namespace_is_never_written_over() {
     let elsewhere = Place::on(&server.url());
     let other = elsewhere.session("other").namespace("shop").await.unwrap();
     other.create_task(NewTask::titled("theirs")).await.unwrap();
+    assert_eq!(generations(&server, "shop"), 1);
     tokio::time::sleep(3 * RETURN_AFTER).await;
     assert_eq!(engine(&one).await, EngineKind::Files);
     assert_eq!(titles(&one).await, ["ours"]);
     assert_eq!(titles(&other).await, ["theirs"]);
     let refused = one.connection().switch(EngineKind::Redis, "human:eve").await;
     assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+    assert_eq!(generations(&server, "shop"), 1, "a copy of ours is left there");
     assert_eq!(titles(&other).await, ["theirs"]);
     other.close().await.unwrap();
+    one.close().await.unwrap();
+}
+
+/// How many generations of a namespace Redis has keys of.
+fn generations(server: &RedisServer, namespace: &str) -> usize {
+    let count = "local n, seen = 0, {}
+        for _, key in ipairs(redis.call('KEYS', 'ac:{' .. ARGV[1] .. '}:*:*')) do
+            local generation = string.match(key, '}:(%d+):')
+            if generation and not seen[generation] then n, seen[generation] = n + 1, true end
+        end
+        return n";
+    let answer = server.command(&["EVAL", count, "0", namespace]);
+    answer.trim().trim_start_matches(':').parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_return_for_which_redis_is_too_small_leaves_nothing_behind() {
+    let mut server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = quick(place.session("one")).await.unwrap();
+    server.kill9();
+    for _ in 0..9 {
+        let large = NewTask { description: Some("x".repeat(500_000)), ..NewTask::titled("large") };
+        one.create_task(large).await.unwrap();
+    }
+    one.connection().switch(EngineKind::Files, "human:eve").await.unwrap();
+    server.restart_empty();
+    drop(server.command(&["CONFIG", "SET", "maxmemory", "4mb"]));
+    let refused = one.connection().switch(EngineKind::Redis, "human:eve").await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    assert_eq!(generations(&server, one.connection().namespace()), 0);
+    assert_eq!(engine(&one).await, EngineKind::Files);
     one.close().await.unwrap();
 }
 
