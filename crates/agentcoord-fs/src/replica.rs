@@ -57,14 +57,14 @@ impl Replica {
     /// texts that they have stored. What is missing before them is in the journals. How far the replica goes then.
     ///
     /// # Errors
-    /// `Fenced` when that epoch is over; `Corrupt` for a gap, and then nothing was applied.
+    /// `Fenced` when that epoch is over; `Corrupt`, with the [`Gap`], when something is missing, and then nothing was applied.
     pub fn apply(&mut self, epoch: Epoch, mut events: Vec<Logged>, mut blobs: HashMap<String, Vec<u8>>) -> Result<Csn> {
         let last = self.namespace.csn()?;
         if events.first().is_some_and(|first| first.csn.0 > last.0 + 1) {
             let mut found = self.namespace.read_journals(epoch)?;
             found.events.extend(events.drain(..).map(|logged| (logged.csn, logged)));
-            let gap = |gap: Gap| Error::corrupt("journals", format!("no change {} to {}", gap.from, gap.to));
-            events = replica::continuation(last, found.events).map_err(gap)?;
+            let missing = |gap: Gap| Error::corrupt("journals", gap);
+            events = replica::continuation(last, found.events).map_err(missing)?;
             blobs.extend(found.blobs);
         }
         let passage = self.turnstile.pass()?;
@@ -121,7 +121,8 @@ impl ModeLock {
     /// Nothing happens when the take-over is over already.
     ///
     /// # Errors
-    /// `Unavailable` when the journals have a gap, and then nobody is served: what comes after it was acknowledged.
+    /// `Unavailable`, with the [`Gap`], when the journals have one, and then nobody is served: what comes after it was
+    /// acknowledged.
     pub fn install(&self, found: Found, reading: &Reading, audit: &str) -> Result<Installed> {
         let namespace = self.namespace();
         let mut turnstile = turnstile(namespace.files());
@@ -158,11 +159,12 @@ impl ModeLock {
 }
 
 fn lost(last: Csn, gap: Gap) -> Error {
-    Error::unavailable(format!(
+    let reason = format!(
         "the files hold everything up to change {last}, and the journals lack changes {} to {} before later ones; \
          bring Redis back and run `agentcoord store use files`",
         gap.from, gap.to
-    ))
+    );
+    Error::Unavailable { reason, source: Some(gap.into()) }
 }
 
 /// Gives every live session a sign of life of this moment.

@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
+use agentcoord::Error;
 use agentcoord::core::engine::EngineKind;
 use agentcoord::core::task::NewTask;
-use agentcoord::{CoordinationClient, Error};
-use agentcoord_fs::{ModeRow, Namespace, StateDir};
+use agentcoord_fs::ModeRow;
 use agentcoord_testkit::redis_server::RedisServer;
 
-use super::{RETURN_AFTER, engine, quick, served_by, titles};
+use super::{RETURN_AFTER, engine, namespace, quick, served_by, titles};
 use crate::place::Place;
-
-fn namespace(place: &Place, client: &CoordinationClient) -> Namespace {
-    let state_dir = StateDir::open(place.dir.path().join("state")).unwrap();
-    Namespace::open(&state_dir, client.connection().namespace()).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_lack_something_do_not_take_over_and_are_filled() {

@@ -1,5 +1,6 @@
 //! Redis goes and comes back while agents work.
 
+mod by_hand;
 mod copies;
 mod guards;
 mod outages;
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 use agentcoord::core::engine::EngineKind;
 use agentcoord::core::task::{TaskFilter, TaskQueue};
 use agentcoord::{CoordinationClient, SessionBuilder};
+use agentcoord_fs::{Namespace, StateDir};
+
+use crate::place::Place;
 
 /// Redis that was healthy for so long gets everything back.
 const RETURN_AFTER: Duration = Duration::from_millis(300);
@@ -36,6 +40,12 @@ async fn served_by(client: &CoordinationClient, wanted: EngineKind) {
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The files of a workspace, behind its back.
+fn namespace(place: &Place, client: &CoordinationClient) -> Namespace {
+    let state_dir = StateDir::open(place.dir.path().join("state")).unwrap();
+    Namespace::open(&state_dir, client.connection().namespace()).unwrap()
 }
 
 /// The titles of all tasks, sorted.
