@@ -10,11 +10,13 @@ use agentcoord_core::mode::{ModeEngine, ModeRow};
 use agentcoord_core::op::{Actor, Call, Op, encode_compact};
 use agentcoord_core::record::PulseRecord;
 use agentcoord_core::replica::{self, Gap, Logged};
+use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::table::{Range, Record, Table};
 use agentcoord_core::time::Reading;
 use agentcoord_core::{Error, Result, audit::AppendAudit, waypoint};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use crate::carry::replace_all;
 use crate::database::{self, Synced};
 use crate::engine::Durability;
 use crate::error::Fault;
@@ -51,6 +53,22 @@ impl Replica {
         let conn = database::connect(&files.database, synced)?;
         let extent = Extent::open(&files.extent).map_err(Fault::io("open", &files.extent))?;
         Ok(Self { namespace: namespace.clone(), conn, turnstile: turnstile(files), extent })
+    }
+
+    /// Begins anew with a state of an epoch, read while others wrote: the events after it make it whole.
+    ///
+    /// # Errors
+    /// `Fenced` when that epoch is over; `Corrupt` or `Unavailable`. Nothing was written then.
+    pub fn begin_anew(&mut self, epoch: Epoch, snapshot: Snapshot) -> Result<()> {
+        let passage = self.turnstile.pass()?;
+        self.namespace.still_there()?;
+        let fault = || Fault::sqlite("carry the state in");
+        let txn = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault())?;
+        of_redis(&txn, epoch)?;
+        replace_all(&txn, snapshot)?;
+        txn.commit().map_err(fault())?;
+        drop(passage);
+        Ok(())
     }
 
     /// Applies events of an epoch that follow on what the replica has; those that it has are passed over. `blobs` are the

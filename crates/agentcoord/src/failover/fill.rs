@@ -2,9 +2,11 @@
 //! its files. Until then it may not take over.
 
 use agentcoord_core::engine::Engine;
+use agentcoord_core::ids::Epoch;
 use agentcoord_core::mode::{Finding, ModeEngine, ModeRow, above};
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::Replica;
+use agentcoord_redis::RedisEngine;
 
 use crate::failover::mirror::PAGE;
 use crate::failover::take_over::mode_is_gone;
@@ -13,10 +15,10 @@ use crate::host::Host;
 impl Host {
     /// Brings the files up to everything that is in Redis, which they do not hold yet: from then on this host may take over.
     ///
-    /// Most of it is copied while Redis serves; then a new epoch begins, so that nobody writes while the rest is read.
+    /// All but the last of it is in the files before a new epoch begins, in which nobody writes while the rest is read.
     ///
     /// # Errors
-    /// `Unavailable`: nothing has changed, or Redis serves on in the epoch after.
+    /// `Unavailable`: Redis serves on, most likely in the same epoch.
     pub(crate) async fn fill_files(&self) -> Result<()> {
         let row = self.namespace().row()?.ok_or_else(mode_is_gone)?;
         if row.engine != ModeEngine::Redis || row.is_mirrored() || !row.right_to_take_over {
@@ -24,6 +26,9 @@ impl Host {
         }
         let (url, name) = (self.url()?, self.namespace().name());
         let snapshot = agentcoord_redis::carry_out(&url, name, &row.generation.to_string(), self.deadlines()).await?;
+        let mut replica = Replica::open(self.namespace(), self.config().durability)?;
+        replica.begin_anew(row.epoch, snapshot)?;
+        self.catch_up(&mut replica, row.epoch, &self.redis_engine(&row)?).await?;
         let lock = self.lock_mode().await?;
         if lock.publish()?.as_ref() != Some(&row) {
             return Err(Error::unavailable("the engine has changed meanwhile"));
@@ -38,28 +43,26 @@ impl Host {
             return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
         }
         let next = ModeRow { epoch: to, ..row.clone() };
-        let engine = self.redis_engine(&next)?;
-        engine.admit().await?;
-        let mut events = Vec::new();
-        let mut last = snapshot.state.csn;
-        loop {
-            let page = engine.log(last, PAGE).await?;
-            last = page.last().map_or(last, |logged| logged.csn);
-            let is_all = page.len() < PAGE;
-            events.extend(page);
-            if is_all {
-                break;
-            }
-        }
-        let mut texts = Vec::new();
-        for logged in &events {
-            texts.extend(logged.event()?.texts);
-        }
-        let found = engine.blobs(&texts).await?;
-        let blobs = texts.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
-        self.namespace().carry_in(snapshot)?;
-        Replica::open(self.namespace(), self.config().durability)?.apply(row.epoch, events, blobs)?;
+        self.catch_up(&mut replica, row.epoch, &self.redis_engine(&next)?).await?;
         // The new epoch is in force with this row only: who had opened Redis in it before would go on without a journal.
         lock.write(&ModeRow { replica_complete: true, ..next })
+    }
+
+    /// Applies what the log has beyond the files, whose row still is of this epoch.
+    async fn catch_up(&self, replica: &mut Replica, epoch: Epoch, engine: &RedisEngine) -> Result<()> {
+        loop {
+            let events = engine.log(self.namespace().csn()?, PAGE).await?;
+            let is_all = events.len() < PAGE;
+            let mut texts = Vec::new();
+            for logged in &events {
+                texts.extend(logged.event()?.texts);
+            }
+            let found = engine.blobs(&texts).await?;
+            let blobs = texts.into_iter().zip(found).filter_map(|(name, bytes)| Some((name, bytes?))).collect();
+            replica.apply(epoch, events, blobs)?;
+            if is_all {
+                return Ok(());
+            }
+        }
     }
 }

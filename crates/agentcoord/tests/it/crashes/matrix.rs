@@ -244,10 +244,14 @@ async fn a_process_that_is_killed_in_the_first_decision_is_survived() {
     scene.ends(true).await;
 }
 
-/// What Redis holds is copied to files that know nothing of it: the row of the first decision, the end of the copy, and
-/// the row that says that the files hold everything.
-const FILLING: [Case; 3] =
-    [at("mode/row", 1, "", true), at("replica/applied", 1, "", true), at("mode/row", 2, "", true)];
+/// What Redis holds is copied to files that know nothing of it: the row of the first decision, the end of the copy, that of
+/// the rest, and the row that says that the files hold everything.
+const FILLING: [Case; 4] = [
+    at("mode/row", 1, "", true),
+    at("replica/applied", 1, "", true),
+    at("replica/applied", 2, "", true),
+    at("mode/row", 2, "", true),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_keeper_that_is_killed_while_it_fills_files_that_were_lost_is_survived() {

@@ -1,10 +1,10 @@
 //! The guards of the protocol, one by one: without it each of these fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use agentcoord::Error;
 use agentcoord::core::engine::EngineKind;
 use agentcoord::core::task::NewTask;
+use agentcoord::{CoordinationClient, Error};
 use agentcoord_fs::ModeRow;
 use agentcoord_testkit::redis_server::RedisServer;
 
@@ -33,16 +33,41 @@ async fn files_that_lack_something_do_not_take_over_and_are_filled() {
     assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
     server.resume();
     let two = quick(place.session("two")).await.unwrap();
-    let give_up = std::time::Instant::now() + Duration::from_secs(20);
-    while !two.connection().condition().await.unwrap().unwrap().protected {
-        assert!(std::time::Instant::now() < give_up, "the files were not filled");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    is_protected(&two).await;
     two.create_task(NewTask::titled("second")).await.unwrap();
     server.kill9();
     served_by(&two, EngineKind::Files).await;
     assert_eq!(titles(&two).await, ["first", "second"]);
     two.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_cannot_be_filled_leave_redis_in_its_epoch() {
+    let server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = quick(place.session("one")).await.unwrap();
+    let namespace = namespace(&place, &one);
+    one.close().await.unwrap();
+    let row = namespace.row().unwrap().unwrap();
+    namespace.lock_mode().unwrap().write(&ModeRow { replica_complete: false, ..row.clone() }).unwrap();
+    let unreadable = format!("ac:{{{}}}:{}:task:unreadable", namespace.name(), row.generation);
+    drop(server.command(&["SET", &unreadable, "?"]));
+    let two = quick(place.session("two")).await.unwrap();
+    // The keeper tries at once.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(server.command(&["DEL", &unreadable]));
+    is_protected(&two).await;
+    assert_eq!(namespace.row().unwrap().unwrap().epoch.0, row.epoch.0 + 1, "one for the files that hold everything");
+    two.close().await.unwrap();
+}
+
+/// Waits until Redis may be lost without loss.
+async fn is_protected(client: &CoordinationClient) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while !client.connection().condition().await.unwrap().unwrap().protected {
+        assert!(Instant::now() < give_up, "the files were not filled");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
