@@ -19,7 +19,7 @@ use agentcoord_redis::{Deadlines, Meta, RedisUrl, Sighting, Survey};
 
 use crate::audit::Entry;
 use crate::config::BackendChoice;
-use crate::failover::take_over::{mode_is_gone, reason_of};
+use crate::failover::take_over::{closed, mode_is_gone, reason_of};
 use crate::host::{Host, Opened};
 use crate::news::News;
 
@@ -117,6 +117,9 @@ impl Host {
                 policy: "foreign_namespace",
                 reason: format!("{url} holds another founding of namespace {name}; choose another namespace or Redis"),
             });
+        }
+        if meta.closed {
+            return Err(closed());
         }
         let founded = meta.instance == wanted.instance;
         let moved_on = known.is_some_and(|row| meta.epoch > row.epoch && row.run_id.as_ref() == Some(&survey.run_id));
@@ -234,7 +237,7 @@ impl Host {
         let Some(meta) = survey.meta.as_ref().filter(|meta| Some(&meta.instance) == row.instance.as_ref()) else {
             return Ok(None);
         };
-        let (url, name, limits) = (self.url()?, self.namespace().name(), Deadlines::default());
+        let (url, name, limits) = (self.url()?, self.namespace().name(), self.deadlines_of_pages());
         let fenced = if meta.epoch < row.epoch {
             agentcoord_redis::raise(&url, name, meta, row.epoch, &meta.generation, limits).await?
         } else {

@@ -116,9 +116,7 @@ impl Host {
                 Finding::Restarted => Verdict::Lost("Redis was restarted".to_owned()),
                 Finding::Empty => Verdict::Lost("Redis does not hold this workspace any more".to_owned()),
                 Finding::Older => Verdict::Lost("Redis came back with older data".to_owned()),
-                Finding::Closed => Verdict::Wrong(Error::unavailable(
-                    "this workspace is closed, because somebody is deleting it; `agentcoord store purge` finishes that",
-                )),
+                Finding::Closed => Verdict::Wrong(closed()),
                 Finding::Newer => Verdict::Wrong(Error::Refused {
                     policy: "newer_in_redis",
                     reason: format!(
@@ -167,6 +165,12 @@ fn note(row: &ModeRow) -> Result<String> {
     let why = row.reason.as_deref().unwrap_or("Redis was away");
     let who = row.complainant.as_deref().filter(|who| complaining_process(who).is_none()).unwrap_or("system");
     Entry::new(who, "engine_switch", context, format!("{why}; {{carried}} changes came from journals")).encode()
+}
+
+pub(crate) fn closed() -> Error {
+    Error::unavailable(
+        "this workspace is closed, because somebody is deleting it; `agentcoord store purge` finishes that",
+    )
 }
 
 pub(crate) fn mode_is_gone() -> Error {
