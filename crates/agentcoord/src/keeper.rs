@@ -276,9 +276,8 @@ impl Keeper<'_> {
             return Ok(SAFETY);
         }
         if self.watchman.look(host).await? {
-            let returned = self.link.come_back("Redis was healthy again").await;
+            self.link.come_back("Redis was healthy again").await.inspect_err(|_| self.watchman.has_failed())?;
             self.watchman.has_returned(host);
-            returned?;
         }
         Ok(look_every(host.config().return_after))
     }

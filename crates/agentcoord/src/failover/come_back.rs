@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use agentcoord_core::agent::ProcessIdentity;
 use agentcoord_core::engine::EngineKind;
 use agentcoord_core::ids::{Csn, Epoch, Id};
 use agentcoord_core::mode::{ModeEngine, ModeRow, Phase};
@@ -16,7 +17,7 @@ use agentcoord_fs::ModeLock;
 use agentcoord_fs::health::Health;
 use agentcoord_fs::process::{self, Liveness};
 use agentcoord_fs::replica::Pages;
-use agentcoord_redis::{Change, Deadlines, Meta, Sighting, Survey, Writeback};
+use agentcoord_redis::{Change, Meta, Sighting, Survey, Writeback};
 
 use crate::client::millis;
 use crate::config::BackendChoice;
@@ -66,10 +67,13 @@ impl Watchman {
             return Ok(false);
         }
         let since = *self.healthy_since.get_or_insert_with(Instant::now);
-        let hold_off = host.config().return_after * 2u32.pow(self.doubled.min(DOUBLINGS));
-        let is_content = row.complainant.as_deref().is_none_or(|who| host.is_content(who));
-        let is_human = row.complainant.as_deref().is_some_and(|who| complaining_process(who).is_none());
-        Ok(!is_human && since.elapsed() >= if is_content { hold_off } else { hold_off * PATIENCE })
+        let hold_off = host.hold_off(&row).map(|hold_off| hold_off * 2u32.pow(self.doubled.min(DOUBLINGS)));
+        Ok(hold_off.is_some_and(|hold_off| since.elapsed() >= hold_off))
+    }
+
+    /// A return has failed: Redis must have been healthy for as long again before the next one.
+    pub(crate) fn has_failed(&mut self) {
+        self.healthy_since = None;
     }
 
     /// The files have served for a while between two returns, or have not.
@@ -91,9 +95,7 @@ pub(crate) async fn share(link: &Connection) -> Result<()> {
     let host = link.host();
     let (namespace, now) = (host.namespace(), host.clock().read());
     let Some(row) = host.waits_for_redis()? else { return Ok(()) };
-    if row.complainant.as_deref().is_some_and(|who| !host.is_content(who)) {
-        return Ok(());
-    }
+    let Some(hold_off) = host.hold_off(&row) else { return Ok(()) };
     let before = namespace.health(&now);
     let pause = millis(look_every(host.config().return_after));
     if before.is_some_and(|before| now.boot < before.looked.saturating_add(pause)) {
@@ -103,7 +105,7 @@ pub(crate) async fn share(link: &Connection) -> Result<()> {
     let healthy = matches!(host.look().await?, Sighting::There(survey) if host.may_return_to(&row, &survey)?);
     let since = healthy.then(|| before.and_then(|before| before.since).unwrap_or(now.boot));
     namespace.leave_health(&now, Health { looked: now.boot, since })?;
-    let is_time = since.is_some_and(|since| now.boot - since >= millis(host.config().return_after));
+    let is_time = since.is_some_and(|since| now.boot - since >= millis(hold_off));
     if is_time && namespace.size() <= SHARE {
         link.come_back("Redis was healthy again").await?;
     }
@@ -122,11 +124,14 @@ impl Host {
         Ok((serves && asked && self.config().backend == BackendChoice::Auto).then_some(row))
     }
 
-    /// Whether whoever has complained has nothing to say any more: it is the caller, which has just seen Redis healthy, or its
-    /// process has ended.
-    fn is_content(&self, who: &str) -> bool {
-        who == self.complainant()
-            || complaining_process(who).is_some_and(|process| process::is_alive(&process) == Liveness::Dead)
+    /// How long Redis must be healthy before it gets everything back; none: until the person who has moved the workspace says so.
+    /// Whoever has found Redis gone is waited for, unless it is the caller, which sees Redis healthy, or has ended.
+    fn hold_off(&self, row: &ModeRow) -> Option<Duration> {
+        let usual = self.config().return_after;
+        let Some(who) = row.complainant.as_deref() else { return Some(usual) };
+        let complains = complaining_process(who)?;
+        let is_content = who == self.complainant() || has_ended(&complains);
+        Some(if is_content { usual } else { usual * PATIENCE })
     }
 
     /// Whether the state of the files may be written over what is there.
@@ -271,7 +276,8 @@ impl Host {
 
     /// Deletes what earlier switches have left in Redis. Whoever waits for the mode does not wait for this.
     async fn sweep(&self, writeback: &Writeback, epoch: Epoch) {
-        // While this epoch lasts nobody fills another generation, and none is ever filled twice.
+        // While this epoch lasts no other generation comes to count. Who has lost against this return may still fill one: what is
+        // left of it goes with the next return.
         let lasts = || Ok(self.namespace().row()?.is_some_and(|row| row.epoch == epoch));
         if let Err(error) = writeback.forget_others(lasts).await {
             tracing::debug!(%error, "left-overs of earlier switches stay in Redis");
@@ -286,6 +292,11 @@ impl Host {
         );
         Error::Refused { policy: "foreign_namespace", reason }
     }
+}
+
+/// Whether a process of this host has ended, if only with the boot in which it ran.
+fn has_ended(process: &ProcessIdentity) -> bool {
+    process.boot_id != process::own_identity().boot_id || process::is_alive(process) == Liveness::Dead
 }
 
 /// A generation that nobody has used: numbers of failed attempts are never met again.
@@ -332,7 +343,7 @@ struct Copy {
 impl Copy {
     async fn begin(host: &Host) -> Result<Self> {
         let (url, name, generation) = (host.url()?, host.namespace().name(), fresh_generation());
-        let writeback = Writeback::begin(&url, name, generation, Deadlines::default()).await?;
+        let writeback = Writeback::begin(&url, name, generation, host.deadlines_of_pages()).await?;
         let pages = host.namespace().pages()?;
         let (csn, _) = pages.state()?;
         let (changed, texts, gone) = (BTreeSet::new(), BTreeSet::new(), Vec::new());

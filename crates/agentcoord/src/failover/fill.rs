@@ -25,7 +25,8 @@ impl Host {
             return Ok(());
         }
         let (url, name) = (self.url()?, self.namespace().name());
-        let snapshot = agentcoord_redis::carry_out(&url, name, &row.generation.to_string(), self.deadlines()).await?;
+        let snapshot =
+            agentcoord_redis::carry_out(&url, name, &row.generation.to_string(), self.deadlines_of_pages()).await?;
         let mut replica = Replica::open(self.namespace(), self.config().durability)?;
         replica.begin_anew(row.epoch, snapshot)?;
         self.catch_up(&mut replica, row.epoch, &self.redis_engine(&row)?).await?;

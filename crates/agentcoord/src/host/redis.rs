@@ -98,14 +98,20 @@ impl Host {
     }
 
     /// How long to wait for Redis. Where files may take over, what is not answered within half of the time after which
-    /// they do is asked again, or elsewhere.
+    /// they do is asked again, or elsewhere; who has a slow way to Redis makes that time longer.
     pub(crate) fn deadlines(&self) -> Deadlines {
         let usual = Deadlines::default();
         if self.config().backend != BackendChoice::Auto {
             return usual;
         }
         let window = self.config().detection;
-        Deadlines { connect: usual.connect.min(window / 4), call: usual.call.min(window / 2) }
+        Deadlines { connect: window / 4, call: usual.call.min(window / 2) }
+    }
+
+    /// How long to wait for Redis when a whole state is carried: a page takes longer than a call.
+    pub(crate) fn deadlines_of_pages(&self) -> Deadlines {
+        let Deadlines { connect, call } = self.deadlines();
+        Deadlines { connect, call: call.max(Deadlines::default().call) }
     }
 
     pub(crate) fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use agentcoord::core::agent::ProcessIdentity;
 use agentcoord::core::engine::EngineKind;
 use agentcoord::core::task::NewTask;
-use agentcoord::{CoordinationClient, Error};
-use agentcoord_fs::ModeRow;
+use agentcoord::{Config, Connection, CoordinationClient, Error, Style, process};
+use agentcoord_fs::{ModeEngine, ModeRow};
 use agentcoord_testkit::redis_server::RedisServer;
 
 use super::{RETURN_AFTER, engine, namespace, quick, served_by, titles};
@@ -126,6 +127,59 @@ async fn a_return_for_which_redis_is_too_small_leaves_nothing_behind() {
     assert_eq!(generations(&server, one.connection().namespace()), 0);
     assert_eq!(engine(&one).await, EngineKind::Files);
     one.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workspace_whose_purge_was_cut_off_says_so() {
+    let server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = quick(place.session("one")).await.unwrap();
+    let namespace = namespace(&place, &one);
+    one.close().await.unwrap();
+    let row = namespace.row().unwrap().unwrap();
+    // As the first steps of a purge leave it.
+    namespace.lock_mode().unwrap().write(&ModeRow { right_to_take_over: false, ..row.clone() }).unwrap();
+    let meta = format!("ac:{{{}}}:meta", namespace.name());
+    drop(server.command(&["HSET", &meta, "closed", "1", "leaving", "1"]));
+    let refused = quick(place.session("two")).patience(Duration::from_millis(100)).await;
+    assert!(
+        matches!(&refused, Err(Error::Unavailable { reason, .. }) if reason.contains("store purge")),
+        "{refused:?}"
+    );
+    assert_eq!(namespace.row().unwrap().unwrap().epoch, row.epoch);
+}
+
+/// Files serve because of somebody, and only commands run. How long it takes until Redis serves again.
+async fn commands_go_back(because_of: &str) -> Duration {
+    let server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = quick(place.session("one")).await.unwrap();
+    let namespace = namespace(&place, &one);
+    one.close().await.unwrap();
+    let taken = namespace.row().unwrap().unwrap().take_over(because_of, "gone").and_then(|row| row.installed());
+    namespace.lock_mode().unwrap().write(&taken.unwrap()).unwrap();
+    let begun = Instant::now();
+    while namespace.row().unwrap().unwrap().engine != ModeEngine::Redis {
+        assert!(begun.elapsed() < Duration::from_secs(20), "no command goes back");
+        let mut config = Config::new(place.dir.path(), place.dir.path().join("state"));
+        config.redis_url.clone_from(&place.redis_url);
+        config.return_after = RETURN_AFTER;
+        Connection::open(config, Style::OneShot).await.unwrap();
+        tokio::time::sleep(RETURN_AFTER / 10).await;
+    }
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_complained_before_the_last_boot_is_not_waited_for() {
+    commands_go_back("process 1 1 another-boot 1 x").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_wait_for_a_living_complainant_but_not_for_ever() {
+    let ProcessIdentity { pid, started, boot_id, pid_namespace } = process::own_identity();
+    let waited = commands_go_back(&format!("process {pid} {started} {boot_id} {pid_namespace} x")).await;
+    assert!(waited >= 6 * RETURN_AFTER, "{waited:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
