@@ -3,7 +3,8 @@
 
 use agentcoord_core::engine::Engine;
 use agentcoord_core::ids::Epoch;
-use agentcoord_core::mode::{Finding, ModeEngine, ModeRow, above};
+use agentcoord_core::mode::{Finding, ModeEngine, ModeRow, Phase, above};
+use agentcoord_core::replica::Gap;
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::Replica;
 use agentcoord_redis::RedisEngine;
@@ -47,6 +48,25 @@ impl Host {
         self.catch_up(&mut replica, row.epoch, &self.redis_engine(&next)?).await?;
         // The new epoch is in force with this row only: who had opened Redis in it before would go on without a journal.
         lock.write(&ModeRow { replica_complete: true, ..next })
+    }
+
+    /// What follows on the files is neither in Redis any more nor in journals: they are not relied on until they were filled anew.
+    /// The row in force then.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) async fn cannot_continue(&self, gap: Gap) -> Result<ModeRow> {
+        let lock = self.lock_mode().await?;
+        let row = lock.publish()?.ok_or_else(mode_is_gone)?;
+        // Somebody else may have brought them further since.
+        let is_over = !row.is_mirrored() || row.phase != Phase::Serving || self.namespace().csn()? >= gap.from;
+        if is_over {
+            return self.complete(&lock, row);
+        }
+        tracing::warn!(epoch = %row.epoch, %gap, "the files cannot be continued, and are filled anew");
+        let lacking = ModeRow { replica_complete: false, ..row };
+        lock.write(&lacking)?;
+        Ok(lacking)
     }
 
     /// Applies what the log has beyond the files, whose row still is of this epoch.

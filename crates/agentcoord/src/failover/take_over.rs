@@ -40,8 +40,12 @@ impl Host {
         let looked = Instant::now();
         let reason = match verdict {
             Verdict::Fine => {
+                let missing = self.suspicion().missing(row.epoch);
                 self.suspicion().drop_it(row.epoch);
-                return Ok(row.clone());
+                return match missing {
+                    Some(gap) => self.cannot_continue(gap).await,
+                    None => Ok(row.clone()),
+                };
             }
             Verdict::Wrong(error) => return Err(error),
             Verdict::Lost(reason) => reason,

@@ -12,7 +12,7 @@ use agentcoord_fs::{ModeRow, Namespace};
 use agentcoord_redis::{Deadlines, RedisUrl, carry_out};
 use agentcoord_testkit::redis_server::RedisServer;
 
-use super::{RETURN_AFTER, namespace, quick, titles};
+use super::{RETURN_AFTER, keeper_has_ended, namespace, quick, titles};
 use crate::place::Place;
 
 const EVE: &str = "human:eve";
@@ -77,15 +77,6 @@ async fn in_redis(server: &RedisServer, namespace: &Namespace) -> Csn {
     let generation = namespace.row().unwrap().unwrap().generation.to_string();
     let url = RedisUrl::parse(&server.url()).unwrap();
     carry_out(&url, namespace.name(), &generation, Deadlines::default()).await.unwrap().state.csn
-}
-
-/// Waits until no keeper is left, which might still write.
-async fn keeper_has_ended(namespace: &Namespace) {
-    let give_up = Instant::now() + Duration::from_secs(10);
-    while namespace.try_become_keeper().is_none() {
-        assert!(Instant::now() < give_up, "the keeper does not end");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// Waits until the files go so far.

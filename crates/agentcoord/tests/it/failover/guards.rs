@@ -9,7 +9,7 @@ use agentcoord::{Config, Connection, CoordinationClient, Error, Style, process};
 use agentcoord_fs::{ModeEngine, ModeRow};
 use agentcoord_testkit::redis_server::RedisServer;
 
-use super::{RETURN_AFTER, engine, namespace, quick, served_by, titles};
+use super::{RETURN_AFTER, engine, keeper_has_ended, namespace, quick, served_by, titles};
 use crate::place::Place;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +59,30 @@ async fn files_that_cannot_be_filled_leave_redis_in_its_epoch() {
     drop(server.command(&["DEL", &unreadable]));
     is_protected(&two).await;
     assert_eq!(namespace.row().unwrap().unwrap().epoch.0, row.epoch.0 + 1, "one for the files that hold everything");
+    two.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_cannot_be_continued_are_filled_anew() {
+    let mut server = RedisServer::start();
+    let place = Place::on(&server.url());
+    let one = quick(place.session("one")).await.unwrap();
+    one.create_task(NewTask::titled("first")).await.unwrap();
+    let namespace = namespace(&place, &one);
+    one.close().await.unwrap();
+    keeper_has_ended(&namespace).await;
+    // As if all but the row had been restored from a backup that is older than what the log of Redis goes back to.
+    namespace.carry_in(agentcoord::core::snapshot::Snapshot::default()).unwrap();
+    std::fs::remove_dir_all(namespace.directory().join("journals")).unwrap();
+    std::fs::remove_file(namespace.directory().join("extent")).unwrap();
+    let events = format!("ac:{{{}}}:{}:events", namespace.name(), namespace.row().unwrap().unwrap().generation);
+    drop(server.command(&["XTRIM", &events, "MAXLEN", "1"]));
+    let two = quick(place.session("two")).await.unwrap();
+    two.create_task(NewTask::titled("second")).await.unwrap();
+    is_protected(&two).await;
+    server.kill9();
+    served_by(&two, EngineKind::Files).await;
+    assert_eq!(titles(&two).await, ["first", "second"]);
     two.close().await.unwrap();
 }
 

@@ -48,6 +48,15 @@ fn namespace(place: &Place, client: &CoordinationClient) -> Namespace {
     Namespace::open(&state_dir, client.connection().namespace()).unwrap()
 }
 
+/// Waits until no keeper is left, which might still write.
+async fn keeper_has_ended(namespace: &Namespace) {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while namespace.try_become_keeper().is_none() {
+        assert!(Instant::now() < give_up, "the keeper does not end");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// The titles of all tasks, sorted.
 async fn titles(client: &CoordinationClient) -> Vec<String> {
     let page =
