@@ -168,7 +168,7 @@ impl ModeRow {
         })
     }
 
-    /// The return is over: Redis holds everything and has been opened.
+    /// The return is over: Redis holds everything and has been opened. What many share is taken over by none of them.
     #[must_use]
     pub fn arrive(&self, run_id: &str, generation: u64) -> Option<Self> {
         let is_returning = self.engine == ModeEngine::Files && self.phase == Phase::Returning;
@@ -178,7 +178,7 @@ impl ModeRow {
             instance: self.instance.clone(),
             generation,
             replica_complete: true,
-            right_to_take_over: true,
+            right_to_take_over: self.owner.is_some(),
             owner: self.owner.clone(),
             ..Self::serving(self.epoch, ModeEngine::Redis)
         })

@@ -29,7 +29,7 @@ pub use purge::{Extent, Purge, Purged};
 const EPOCH_ZERO: u64 = 1_735_689_600;
 
 /// The owner of a namespace that many state directories share, none of them with fallback.
-pub(crate) const SHARED: &str = "shared";
+const SHARED: &str = "shared";
 
 /// Why files serve when somebody wants it so.
 const BY_HAND: &str = "moved by hand";
@@ -110,8 +110,9 @@ impl Host {
         if meta.owner != host && !shared {
             return Err(second_host(&meta.owner));
         }
-        let ours =
-            known.is_none_or(|row| row.instance.as_ref() == Some(&meta.instance)) || meta.instance == wanted.instance;
+        // Of those who share it, whoever came first after a loss of data has founded it anew for all.
+        let ours = known.is_none_or(|row| row.instance.as_ref() == Some(&meta.instance) || row.owner.is_none())
+            || meta.instance == wanted.instance;
         if !ours {
             return Err(Error::Refused {
                 policy: "foreign_namespace",
@@ -119,7 +120,7 @@ impl Host {
             });
         }
         if meta.closed {
-            return Err(closed());
+            return Err(if shared { moved_away() } else { closed() });
         }
         let founded = meta.instance == wanted.instance;
         let moved_on = known.is_some_and(|row| meta.epoch > row.epoch && row.run_id.as_ref() == Some(&survey.run_id));
@@ -238,10 +239,14 @@ impl Host {
             return Ok(None);
         };
         let (url, name, limits) = (self.url()?, self.namespace().name(), self.deadlines_of_pages());
-        let fenced = if meta.epoch < row.epoch {
+        let fenced = if meta.epoch >= row.epoch {
+            meta.clone()
+        } else if row.owner.is_some() {
             agentcoord_redis::raise(&url, name, meta, row.epoch, &meta.generation, limits).await?
         } else {
-            meta.clone()
+            // Others would go on in the new epoch.
+            let closing = Meta { epoch: row.epoch, ..meta.clone() };
+            agentcoord_redis::close(&url, name, &closing, row.attempt, limits).await?
         };
         let snapshot = agentcoord_redis::carry_out(&url, name, &fenced.generation, limits).await?;
         // Whoever has raised the epoch further, or has flushed all of it, has done so for this state, too.
@@ -323,6 +328,11 @@ fn by_hand(row: &ModeRow, by: &str) -> ModeRow {
     ModeRow { complainant: Some(by.to_owned()), reason: Some(BY_HAND.to_owned()), ..row.clone() }
 }
 
+/// The owner of the namespace, as Redis has it.
+pub(crate) fn owner_of(row: &ModeRow) -> String {
+    row.owner.as_ref().map_or_else(|| SHARED.to_owned(), Id::to_string)
+}
+
 fn second_host(owner: &str) -> Error {
     let reason = if owner == SHARED {
         "this namespace is shared without fallback; use `--backend redis`, or another namespace"
@@ -331,6 +341,10 @@ fn second_host(owner: &str) -> Error {
          or start the namespace anew with `--backend redis` everywhere"
     };
     Error::Refused { policy: "second_host", reason: reason.to_owned() }
+}
+
+fn moved_away() -> Error {
+    Error::unavailable("this namespace is closed: another state directory has moved it to its files, or is deleting it")
 }
 
 /// Puts a restart of Redis into the audit log. A note that cannot be written stops nobody.

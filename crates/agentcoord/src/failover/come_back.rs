@@ -22,7 +22,7 @@ use agentcoord_redis::{Change, Meta, Sighting, Survey, Writeback};
 use crate::client::millis;
 use crate::config::BackendChoice;
 use crate::connection::Connection;
-use crate::decide::Switched;
+use crate::decide::{Switched, owner_of};
 use crate::failover::take_over::{complaining_process, mode_is_gone};
 use crate::host::Host;
 
@@ -156,13 +156,13 @@ impl Host {
         }
     }
 
-    /// The row with this host as the owner of what it will write.
+    /// The row with this host as the owner of what it will write, unless it was in Redis before: what many share stays theirs.
     fn as_owner(&self, row: &ModeRow) -> Result<ModeRow> {
-        let owner = match &row.owner {
-            Some(owner) => owner.clone(),
-            None => self.state_dir().host_id()?,
+        let owner = match &row.instance {
+            Some(_) => row.owner.clone(),
+            None => Some(self.state_dir().host_id()?),
         };
-        Ok(ModeRow { owner: Some(owner), ..row.clone() })
+        Ok(ModeRow { owner, ..row.clone() })
     }
 
     /// Carries everything back to Redis while agents work, and switches to it.
@@ -316,8 +316,8 @@ struct Crossing {
 impl Crossing {
     /// What Redis is to say at the end.
     fn wanted(&self) -> Result<Meta> {
-        let (Some(instance), Some(owner)) = (&self.row.instance, &self.row.owner) else { return Err(mode_is_gone()) };
-        Ok(Meta::new(self.row.epoch, instance, self.generation.to_string(), owner.to_string()))
+        let instance = self.row.instance.as_ref().ok_or_else(mode_is_gone)?;
+        Ok(Meta::new(self.row.epoch, instance, self.generation.to_string(), owner_of(&self.row)))
     }
 
     /// The files serve on.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use agentcoord_core::engine::EngineKind;
-use agentcoord_core::ids::Id;
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeRow};
 use agentcoord_redis::{Admission, Deadlines, RedisEngine, RedisWakes};
 
 use super::{Host, Opened, Serving, Style};
 use crate::config::BackendChoice;
-use crate::decide::{SHARED, note_restart};
+use crate::decide::{note_restart, owner_of};
 use crate::failover::mirror::{Mirror, MirrorFeed};
 use crate::failover::replicate;
 use crate::news::News;
@@ -120,7 +119,7 @@ impl Host {
             instance: row.instance.clone().unwrap_or_default(),
             epoch: row.epoch,
             generation: row.generation.to_string(),
-            owner: row.owner.as_ref().map_or(SHARED.to_owned(), Id::to_string),
+            owner: owner_of(row),
         };
         RedisEngine::new(self.url()?, self.namespace().name(), admission, self.deadlines(), self.clock())
     }

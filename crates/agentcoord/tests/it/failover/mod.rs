@@ -5,6 +5,7 @@ mod copies;
 mod guards;
 mod outages;
 mod partial;
+mod shared;
 
 use std::time::{Duration, Instant};
 
