@@ -6,7 +6,7 @@ use agentcoord::core::engine::EngineKind;
 use agentcoord::core::waypoint;
 use futures_util::StreamExt;
 
-use super::process::{End, READY};
+use super::process::{End, Fall, READY};
 use super::scene::Scene;
 
 /// Cases that are played at the same time.
@@ -29,7 +29,7 @@ const fn at(place: &'static str, nth: u32, after: &'static str, is_keeper: bool)
 impl Case {
     pub(super) fn end(&self) -> End {
         let (place, after) = (self.place.to_owned(), self.after.to_owned());
-        End { place, nth: self.nth, after, is_stop: false, kills_redis: false }
+        End { place, nth: self.nth, after, fall: Fall::Killed, kills_redis: false }
     }
 }
 

@@ -7,11 +7,11 @@ use agentcoord::core::engine::EngineKind;
 use agentcoord::{Config, Connection, Error, Style};
 
 use super::matrix::{Case, each};
-use super::process::{End, READY};
+use super::process::{End, Fall, PATIENCE, READY};
 use super::scene::Scene;
 
 fn stop_at(place: &'static str) -> End {
-    End { is_stop: true, ..Case { place, nth: 1, after: READY, is_keeper: true }.end() }
+    End { fall: Fall::Stopped, ..Case { place, nth: 1, after: READY, is_keeper: true }.end() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,9 +160,29 @@ async fn a_keeper_that_is_stopped_while_it_fills_files_that_were_lost_is_waited_
     scene.ends(false).await;
 }
 
+/// Neither the keeper's other work nor anybody else waits for what is copied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_ends_the_sessions_of_the_dead_while_it_copies_a_state() {
+    let mut scene = in_a_return(End { fall: Fall::HeldUp, ..stop_at("return/copied") }).await;
+    scene.other().is_killed().await;
+    let give_up = Instant::now() + PATIENCE;
+    while scene.watch.store().await.unwrap().now().await.unwrap().0.sessions > 1 {
+        assert!(Instant::now() < give_up, "the keeper does not look");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(scene.condition().await.engine, "files");
+    scene.falling().go_on();
+    scene.served_by("redis").await;
+}
+
 async fn stopped_in_a_return(place: &'static str) -> Scene {
+    in_a_return(stop_at(place)).await
+}
+
+/// The keeper has come to its end in a return.
+async fn in_a_return(end: End) -> Scene {
     let mut scene = Scene::new(false);
-    scene.both_work(stop_at(place), true, false).await;
+    scene.both_work(end, true, false).await;
     scene.other().gets_on().await;
     scene.redis_goes().await;
     scene.other().gets_on().await;
