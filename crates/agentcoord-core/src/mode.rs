@@ -195,16 +195,16 @@ impl ModeRow {
     /// What a Redis that answers is to this host.
     #[must_use]
     pub fn judge(&self, found: &Found) -> Finding {
-        let Some(meta) = &found.meta else { return Finding::Empty };
+        let Some(meta) = &found.meta else { return Finding::Lost(Loss::Empty) };
         if self.instance.as_ref() != Some(&meta.instance) || self.owner != meta.owner {
             return Finding::Foreign;
         }
         match meta.epoch.cmp(&self.epoch) {
             std::cmp::Ordering::Greater => Finding::Newer,
-            std::cmp::Ordering::Less => Finding::Older,
-            std::cmp::Ordering::Equal if self.engine == ModeEngine::Files => Finding::Older,
+            std::cmp::Ordering::Less => Finding::Lost(Loss::Older),
+            std::cmp::Ordering::Equal if self.engine == ModeEngine::Files => Finding::Lost(Loss::Older),
             std::cmp::Ordering::Equal if meta.closed => Finding::Closed,
-            std::cmp::Ordering::Equal if self.run_id.as_ref() != Some(&found.run_id) => Finding::Restarted,
+            std::cmp::Ordering::Equal if self.run_id.as_ref() != Some(&found.run_id) => Finding::Lost(Loss::Restarted),
             std::cmp::Ordering::Equal => Finding::Same,
         }
     }
@@ -256,12 +256,8 @@ pub struct FoundMeta {
 pub enum Finding {
     /// As the row says.
     Same,
-    /// Ours, in this epoch, but started anew: what it acknowledged last may be missing.
-    Restarted,
-    /// It does not know the namespace: its data are gone, or it is another server.
-    Empty,
-    /// Ours, of an earlier epoch: an old dump, or what the files have taken over from.
-    Older,
+    /// It may have lost what it acknowledged, and waiting would not help.
+    Lost(Loss),
     /// Ours, in this epoch, and closed on purpose: it is being deleted.
     Closed,
     /// Ours, of a later epoch than this host knows: this state directory is an old copy.
@@ -270,17 +266,22 @@ pub enum Finding {
     Foreign,
 }
 
-impl Finding {
-    /// Whether Redis has surely lost what it acknowledged, so that waiting would not help.
-    #[must_use]
-    pub fn is_loss(self) -> bool {
-        matches!(self, Self::Restarted | Self::Empty | Self::Older)
-    }
+/// How Redis has lost what it acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Ours, in this epoch, but started anew: what it acknowledged last may be missing.
+    Restarted,
+    /// It does not know the namespace: its data are gone, or it is another server.
+    Empty,
+    /// Ours, of an earlier epoch: an old dump, or what the files have taken over from.
+    Older,
+}
 
+impl Finding {
     /// Whether the state of the files may be written over what is there.
     #[must_use]
     pub fn may_be_written_over(self) -> bool {
-        matches!(self, Self::Empty | Self::Older)
+        matches!(self, Self::Lost(Loss::Empty | Loss::Older))
     }
 }
 
@@ -348,10 +349,10 @@ mod tests {
     fn redis_is_judged_by_lineage_epoch_and_run() {
         let row = on_redis();
         assert_eq!(row.judge(&found(&row, 7)), Finding::Same);
-        assert_eq!(row.judge(&found(&row, 6)), Finding::Older);
+        assert_eq!(row.judge(&found(&row, 6)), Finding::Lost(Loss::Older));
         assert_eq!(row.judge(&found(&row, 8)), Finding::Newer);
-        assert_eq!(row.judge(&Found { run_id: "other".into(), ..found(&row, 7) }), Finding::Restarted);
-        assert_eq!(row.judge(&Found { run_id: "run".into(), meta: None }), Finding::Empty);
+        assert_eq!(row.judge(&Found { run_id: "other".into(), ..found(&row, 7) }), Finding::Lost(Loss::Restarted));
+        assert_eq!(row.judge(&Found { run_id: "run".into(), meta: None }), Finding::Lost(Loss::Empty));
         let mut closed = found(&row, 7);
         closed.meta.as_mut().expect("a namespace").closed = true;
         assert_eq!(row.judge(&closed), Finding::Closed);

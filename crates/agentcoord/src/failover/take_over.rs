@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentcoord_core::agent::ProcessIdentity;
 use agentcoord_core::ids::Id;
-use agentcoord_core::mode::{Finding, ModeRow, Phase};
+use agentcoord_core::mode::{Finding, Loss, ModeRow, Phase};
 use agentcoord_core::{Error, Result, waypoint};
 use agentcoord_fs::{ModeLock, process};
 use agentcoord_redis::Sighting;
@@ -117,9 +117,7 @@ impl Host {
                     Verdict::Lost("Redis has lost changes that it had acknowledged".to_owned())
                 }
                 Finding::Same => Verdict::Fine,
-                Finding::Restarted => Verdict::Lost("Redis was restarted".to_owned()),
-                Finding::Empty => Verdict::Lost("Redis does not hold this workspace any more".to_owned()),
-                Finding::Older => Verdict::Lost("Redis came back with older data".to_owned()),
+                Finding::Lost(loss) => Verdict::Lost(in_words(loss).to_owned()),
                 Finding::Closed => Verdict::Wrong(closed()),
                 Finding::Newer => Verdict::Wrong(Error::Refused {
                     policy: "newer_in_redis",
@@ -152,6 +150,14 @@ impl Host {
         };
         let reason = format!("this workspace works on Redis, and Redis is away ({}); {what}", reason_of(&error));
         Error::Unavailable { reason, source: Some(error.into()) }
+    }
+}
+
+fn in_words(loss: Loss) -> &'static str {
+    match loss {
+        Loss::Restarted => "Redis was restarted",
+        Loss::Empty => "Redis does not hold this workspace any more",
+        Loss::Older => "Redis came back with older data",
     }
 }
 

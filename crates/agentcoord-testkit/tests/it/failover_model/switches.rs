@@ -27,7 +27,7 @@ impl Scenario {
             state.processes[n].admitted = Some(state.redis.run);
             return self.resume(state, n);
         }
-        let may = finding.is_none_or(Finding::is_loss);
+        let may = finding.is_none_or(|finding| matches!(finding, Finding::Lost(_)));
         let row = if self.has(Guard::CompleteReplica) {
             state.row.take_over("a process", "gone")
         } else {
