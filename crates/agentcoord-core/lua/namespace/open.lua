@@ -9,7 +9,7 @@ local EPOCH, ATTEMPT, GENERATION, RUN_ID, BEGUN = unpack(ARGV)
 local names = {'epoch', 'instance', 'generation', 'owner', 'schema', 'closed'}
 local found = redis.call('HMGET', META, 'epoch', 'closed', 'attempt')
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local is_whole = redis.call('HEXISTS', HOT, BEGUN) == 1
+local is_whole = redis.call('HGET', HOT, BEGUN)
 if found[1] == EPOCH and found[2] == '1' and found[3] == ATTEMPT and run_id == RUN_ID and is_whole then
     redis.call('HSET', META, 'generation', GENERATION)
     redis.call('HDEL', META, 'closed', 'attempt')
