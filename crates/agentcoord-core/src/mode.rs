@@ -154,30 +154,32 @@ impl ModeRow {
     }
 
     /// The return begins: from here on nobody writes to the files, which is all of the drain. `known` is the epoch that
-    /// stands in Redis, if any.
+    /// stands in Redis, if any. A state that has never been there gets `lineage`, and keeps it whatever becomes of this
+    /// return: Redis may have it from now on.
     #[must_use]
-    pub fn leave(&self, known: Option<Epoch>) -> Option<Self> {
+    pub fn leave(&self, known: Option<Epoch>, lineage: &str) -> Option<Self> {
         let is_serving = self.engine == ModeEngine::Files && self.phase == Phase::Serving;
         is_serving.then(|| Self {
             epoch: above(known.map_or(self.epoch, |known| known.max(self.epoch))),
             phase: Phase::Returning,
             attempt: self.attempt + 1,
+            instance: Some(self.instance.clone().unwrap_or_else(|| lineage.to_owned())),
             ..self.clone()
         })
     }
 
-    /// The return is over: Redis holds everything and has been opened.
+    /// The return is over: Redis holds everything and has been opened. What many share is taken over by none of them.
     #[must_use]
-    pub fn arrive(&self, run_id: &str, instance: &str, generation: u64, owner: Id) -> Option<Self> {
+    pub fn arrive(&self, run_id: &str, generation: u64) -> Option<Self> {
         let is_returning = self.engine == ModeEngine::Files && self.phase == Phase::Returning;
         is_returning.then(|| Self {
             attempt: self.attempt,
             run_id: Some(run_id.to_owned()),
-            instance: Some(instance.to_owned()),
+            instance: self.instance.clone(),
             generation,
             replica_complete: true,
-            right_to_take_over: true,
-            owner: Some(owner),
+            right_to_take_over: self.owner.is_some(),
+            owner: self.owner.clone(),
             ..Self::serving(self.epoch, ModeEngine::Redis)
         })
     }
@@ -193,16 +195,16 @@ impl ModeRow {
     /// What a Redis that answers is to this host.
     #[must_use]
     pub fn judge(&self, found: &Found) -> Finding {
-        let Some(meta) = &found.meta else { return Finding::Empty };
+        let Some(meta) = &found.meta else { return Finding::Lost(Loss::Empty) };
         if self.instance.as_ref() != Some(&meta.instance) || self.owner != meta.owner {
             return Finding::Foreign;
         }
         match meta.epoch.cmp(&self.epoch) {
             std::cmp::Ordering::Greater => Finding::Newer,
-            std::cmp::Ordering::Less => Finding::Older,
-            std::cmp::Ordering::Equal if self.engine == ModeEngine::Files => Finding::Older,
+            std::cmp::Ordering::Less => Finding::Lost(Loss::Older),
+            std::cmp::Ordering::Equal if self.engine == ModeEngine::Files => Finding::Lost(Loss::Older),
             std::cmp::Ordering::Equal if meta.closed => Finding::Closed,
-            std::cmp::Ordering::Equal if self.run_id.as_ref() != Some(&found.run_id) => Finding::Restarted,
+            std::cmp::Ordering::Equal if self.run_id.as_ref() != Some(&found.run_id) => Finding::Lost(Loss::Restarted),
             std::cmp::Ordering::Equal => Finding::Same,
         }
     }
@@ -254,12 +256,8 @@ pub struct FoundMeta {
 pub enum Finding {
     /// As the row says.
     Same,
-    /// Ours, in this epoch, but started anew: what it acknowledged last may be missing.
-    Restarted,
-    /// It does not know the namespace: its data are gone, or it is another server.
-    Empty,
-    /// Ours, of an earlier epoch: an old dump, or what the files have taken over from.
-    Older,
+    /// It may have lost what it acknowledged, and waiting would not help.
+    Lost(Loss),
     /// Ours, in this epoch, and closed on purpose: it is being deleted.
     Closed,
     /// Ours, of a later epoch than this host knows: this state directory is an old copy.
@@ -268,17 +266,22 @@ pub enum Finding {
     Foreign,
 }
 
-impl Finding {
-    /// Whether Redis has surely lost what it acknowledged, so that waiting would not help.
-    #[must_use]
-    pub fn is_loss(self) -> bool {
-        matches!(self, Self::Restarted | Self::Empty | Self::Older)
-    }
+/// How Redis has lost what it acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Ours, in this epoch, but started anew: what it acknowledged last may be missing.
+    Restarted,
+    /// It does not know the namespace: its data are gone, or it is another server.
+    Empty,
+    /// Ours, of an earlier epoch: an old dump, or what the files have taken over from.
+    Older,
+}
 
+impl Finding {
     /// Whether the state of the files may be written over what is there.
     #[must_use]
     pub fn may_be_written_over(self) -> bool {
-        matches!(self, Self::Empty | Self::Older)
+        matches!(self, Self::Lost(Loss::Empty | Loss::Older))
     }
 }
 
@@ -327,7 +330,7 @@ mod tests {
     fn epochs_only_rise() {
         let taken = on_redis().take_over("p", "gone").expect("a right");
         let serving = taken.installed().expect("prepared");
-        let leaving = serving.leave(Some(Epoch(20))).expect("serving");
+        let leaving = serving.leave(Some(Epoch(20)), "another").expect("serving");
         let stayed = leaving.stay().expect("returning");
         assert_eq!([taken.epoch.0, serving.epoch.0, leaving.epoch.0, stayed.epoch.0], [8, 8, 21, 22]);
         assert_eq!(taken.epoch_taken_over(), Some(Epoch(7)));
@@ -335,13 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lineage_is_given_once_and_survives_a_return_that_fails() {
+        let serving = ModeRow { instance: None, ..ModeRow::serving(Epoch(7), ModeEngine::Files) };
+        let stayed = serving.leave(None, "first").and_then(|row| row.stay()).expect("a return that failed");
+        let arrived = stayed.leave(None, "second").and_then(|row| row.arrive("run", 1)).expect("a return");
+        assert_eq!(arrived.instance.as_deref(), Some("first"));
+    }
+
+    #[test]
     fn redis_is_judged_by_lineage_epoch_and_run() {
         let row = on_redis();
         assert_eq!(row.judge(&found(&row, 7)), Finding::Same);
-        assert_eq!(row.judge(&found(&row, 6)), Finding::Older);
+        assert_eq!(row.judge(&found(&row, 6)), Finding::Lost(Loss::Older));
         assert_eq!(row.judge(&found(&row, 8)), Finding::Newer);
-        assert_eq!(row.judge(&Found { run_id: "other".into(), ..found(&row, 7) }), Finding::Restarted);
-        assert_eq!(row.judge(&Found { run_id: "run".into(), meta: None }), Finding::Empty);
+        assert_eq!(row.judge(&Found { run_id: "other".into(), ..found(&row, 7) }), Finding::Lost(Loss::Restarted));
+        assert_eq!(row.judge(&Found { run_id: "run".into(), meta: None }), Finding::Lost(Loss::Empty));
         let mut closed = found(&row, 7);
         closed.meta.as_mut().expect("a namespace").closed = true;
         assert_eq!(row.judge(&closed), Finding::Closed);

@@ -46,12 +46,21 @@ pub struct Told<T> {
 }
 
 /// Events that are missing between others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("changes {from} to {to} are missing")]
 pub struct Gap {
     /// The first one.
     pub from: Csn,
     /// The last one.
     pub to: Csn,
+}
+
+impl Gap {
+    /// The gap that is the cause of a failure, if one is.
+    #[must_use]
+    pub fn behind(error: &Error) -> Option<Self> {
+        std::error::Error::source(error)?.downcast_ref().copied()
+    }
 }
 
 /// Of what was found, what continues a log that ends with `last`, in order.

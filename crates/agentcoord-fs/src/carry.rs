@@ -5,7 +5,7 @@ use agentcoord_core::machine::rows::Rows;
 use agentcoord_core::op::Blob;
 use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::table::Table;
-use rusqlite::TransactionBehavior;
+use rusqlite::{Transaction, TransactionBehavior};
 use serde_bytes::ByteBuf;
 
 use crate::database::{self, Synced};
@@ -44,32 +44,37 @@ impl Namespace {
     ///
     /// # Errors
     /// `Corrupt` when a record cannot be decoded, and then nothing was written; `Unavailable`.
-    pub fn carry_in(&self, mut snapshot: Snapshot) -> Result<()> {
-        let derived = snapshot.derive()?;
+    pub fn carry_in(&self, snapshot: Snapshot) -> Result<()> {
         let mut conn = database::connect(&self.files().database, Synced::EachCommit)?;
         let passage = self.turnstile().pass()?;
         let fault = || Fault::sqlite("carry the state in");
         let txn = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault())?;
-        for table in Table::ALL {
-            txn.execute(&layout::table(table).clear, []).map_err(fault())?;
-        }
-        for sql in layout::CLEAR {
-            txn.execute(sql, []).map_err(fault())?;
-        }
-        let mut rows = SqliteRows::new(&txn);
-        for (table, key, record) in &snapshot.records {
-            rows.put(*table, key, record)?;
-        }
-        for entry in &derived.entries {
-            rows.enter(entry)?;
-        }
-        for (name, bytes) in snapshot.blobs {
-            rows.put_blob(&Blob { name, bytes: bytes.into_vec() })?;
-        }
-        rows.set_state(&snapshot.state)?;
-        rows.flush()?;
+        replace_all(&txn, snapshot)?;
         txn.commit().map_err(fault())?;
         drop(passage);
         Ok(())
     }
+}
+
+/// Replaces everything that is stored, in the caller's transaction.
+pub(crate) fn replace_all(txn: &Transaction<'_>, mut snapshot: Snapshot) -> Result<()> {
+    let derived = snapshot.derive()?;
+    for table in Table::ALL {
+        txn.execute(&layout::table(table).clear, []).map_err(Fault::sqlite("carry the state in"))?;
+    }
+    for sql in layout::CLEAR {
+        txn.execute(sql, []).map_err(Fault::sqlite("carry the state in"))?;
+    }
+    let mut rows = SqliteRows::new(txn);
+    for (table, key, record) in &snapshot.records {
+        rows.put(*table, key, record)?;
+    }
+    for entry in &derived.entries {
+        rows.enter(entry)?;
+    }
+    for (name, bytes) in snapshot.blobs {
+        rows.put_blob(&Blob { name, bytes: bytes.into_vec() })?;
+    }
+    rows.set_state(&snapshot.state)?;
+    rows.flush()
 }

@@ -327,6 +327,14 @@ pub struct Found {
     pub blobs: HashMap<String, Vec<u8>>,
 }
 
+impl Found {
+    /// The last event; 0 when there is none.
+    #[must_use]
+    pub fn last(&self) -> Csn {
+        self.events.last_key_value().map_or(Csn(0), |(csn, _)| *csn)
+    }
+}
+
 impl Namespace {
     /// Reads all journals. Nothing that is written into them afterwards counts: the mode says so already.
     ///

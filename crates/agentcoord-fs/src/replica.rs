@@ -10,11 +10,13 @@ use agentcoord_core::mode::{ModeEngine, ModeRow};
 use agentcoord_core::op::{Actor, Call, Op, encode_compact};
 use agentcoord_core::record::PulseRecord;
 use agentcoord_core::replica::{self, Gap, Logged};
+use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::table::{Range, Record, Table};
 use agentcoord_core::time::Reading;
 use agentcoord_core::{Error, Result, audit::AppendAudit, waypoint};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use crate::carry::replace_all;
 use crate::database::{self, Synced};
 use crate::engine::Durability;
 use crate::error::Fault;
@@ -50,18 +52,34 @@ impl Replica {
         Ok(Self { namespace: namespace.clone(), conn, extent })
     }
 
+    /// Begins anew with a state of an epoch, read while others wrote: the events after it make it whole.
+    ///
+    /// # Errors
+    /// `Fenced` when that epoch is over; `Corrupt` or `Unavailable`. Nothing was written then.
+    pub fn begin_anew(&mut self, epoch: Epoch, snapshot: Snapshot) -> Result<()> {
+        let passage = self.namespace.turnstile().pass()?;
+        self.namespace.still_there()?;
+        let fault = || Fault::sqlite("carry the state in");
+        let txn = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault())?;
+        of_redis(&txn, epoch)?;
+        replace_all(&txn, snapshot)?;
+        txn.commit().map_err(fault())?;
+        drop(passage);
+        Ok(())
+    }
+
     /// Applies events of an epoch that follow on what the replica has; those that it has are passed over. `blobs` are the
     /// texts that they have stored. What is missing before them is in the journals. How far the replica goes then.
     ///
     /// # Errors
-    /// `Fenced` when that epoch is over; `Corrupt` for a gap, and then nothing was applied.
+    /// `Fenced` when that epoch is over; `Corrupt`, with the [`Gap`], when something is missing, and then nothing was applied.
     pub fn apply(&mut self, epoch: Epoch, mut events: Vec<Logged>, mut blobs: HashMap<String, Vec<u8>>) -> Result<Csn> {
         let last = self.namespace.csn()?;
         if events.first().is_some_and(|first| first.csn.0 > last.0 + 1) {
             let mut found = self.namespace.read_journals(epoch)?;
             found.events.extend(events.drain(..).map(|logged| (logged.csn, logged)));
-            let gap = |gap: Gap| Error::corrupt("journals", format!("no change {} to {}", gap.from, gap.to));
-            events = replica::continuation(last, found.events).map_err(gap)?;
+            let missing = |gap: Gap| Error::corrupt("journals", gap);
+            events = replica::continuation(last, found.events).map_err(missing)?;
             blobs.extend(found.blobs);
         }
         let passage = self.namespace.turnstile().pass()?;
@@ -118,7 +136,8 @@ impl ModeLock {
     /// Nothing happens when the take-over is over already.
     ///
     /// # Errors
-    /// `Unavailable` when the journals have a gap, and then nobody is served: what comes after it was acknowledged.
+    /// `Unavailable`, with the [`Gap`], when the journals have one, and then nobody is served: what comes after it was
+    /// acknowledged.
     pub fn install(&self, found: Found, reading: &Reading, audit: &str) -> Result<Installed> {
         let namespace = self.namespace();
         let mut conn = database::connect(&namespace.files().database, Synced::EachCommit)?;
@@ -154,11 +173,12 @@ impl ModeLock {
 }
 
 fn lost(last: Csn, gap: Gap) -> Error {
-    Error::unavailable(format!(
+    let reason = format!(
         "the files hold everything up to change {last}, and the journals lack changes {} to {} before later ones; \
          bring Redis back and run `agentcoord store use files`",
         gap.from, gap.to
-    ))
+    );
+    Error::Unavailable { reason, source: Some(gap.into()) }
 }
 
 /// Gives every live session a sign of life of this moment.

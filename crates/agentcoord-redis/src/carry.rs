@@ -11,7 +11,7 @@ use redis::{FromRedisValue, Pipeline};
 use serde_bytes::ByteBuf;
 
 use crate::config::{Deadlines, RedisUrl};
-use crate::connection::{call, open};
+use crate::connection::{call, in_time, open};
 use crate::error::Fault;
 use crate::keys::{Keys, STATE, Stored};
 
@@ -50,7 +50,7 @@ async fn read_all(url: &RedisUrl, keys: &Keys, deadlines: Deadlines) -> Result<R
     let mut raw = Raw::default();
     let mut hot = redis::pipe();
     hot.hgetall(keys.hot());
-    let (fields,): (Vec<(String, Vec<u8>)>,) = send(&connection, &hot).await?;
+    let (fields,): (Vec<(String, Vec<u8>)>,) = send(&connection, &hot, deadlines).await?;
     for (field, bytes) in fields {
         match Keys::parse_field(&field) {
             Some((table, key)) => raw.snapshot.records.push((table, key, ByteBuf::from(bytes))),
@@ -69,7 +69,7 @@ async fn read_all(url: &RedisUrl, keys: &Keys, deadlines: Deadlines) -> Result<R
         for (name, _) in &stored {
             pipe.get(name);
         }
-        let values: Vec<Option<Vec<u8>>> = send(&connection, &pipe).await?;
+        let values: Vec<Option<Vec<u8>>> = send(&connection, &pipe, deadlines).await?;
         for ((_, stored), bytes) in stored.into_iter().zip(values) {
             let Some(bytes) = bytes.map(ByteBuf::from) else { continue };
             match stored {
@@ -117,7 +117,12 @@ impl Cursor {
     }
 }
 
-pub(crate) async fn send<T: FromRedisValue>(connection: &MultiplexedConnection, pipe: &Pipeline) -> Result<T, Fault> {
+/// Sends a pipeline, which is as long as its page: it gets the time of two calls.
+pub(crate) async fn send<T: FromRedisValue>(
+    connection: &MultiplexedConnection,
+    pipe: &Pipeline,
+    deadlines: Deadlines,
+) -> Result<T, Fault> {
     let mut connection = connection.clone();
-    pipe.query_async(&mut connection).await.map_err(Fault::calling)
+    in_time(2 * deadlines.call, pipe.query_async(&mut connection)).await
 }

@@ -222,7 +222,10 @@ pub(crate) async fn call<T: FromRedisValue>(
     in_time(deadline, command.query_async(&mut connection)).await
 }
 
-async fn in_time<T>(deadline: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Fault> {
+pub(crate) async fn in_time<T>(
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, Fault> {
     match tokio::time::timeout(deadline, answer).await {
         Ok(answer) => answer.map_err(Fault::calling),
         Err(elapsed) => Err(Fault::Lost(format!("no answer within {} ms", deadline.as_millis()), Some(elapsed.into()))),

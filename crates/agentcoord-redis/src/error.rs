@@ -109,10 +109,11 @@ impl Fault {
             Self::Refused { code, .. } => {
                 !matches!(code.as_str(), "NOPERM" | "NOAUTH" | "MOVED" | "ASK" | "CROSSSLOT" | "DENIED")
             }
-            Self::Unconnected(_, Some(source)) => {
-                let code = source.downcast_ref::<RedisError>().and_then(RedisError::code);
-                code.is_some_and(|code| matches!(code, "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN"))
-            }
+            Self::Unconnected(_, Some(source)) => source.downcast_ref::<RedisError>().is_some_and(|error| {
+                // The one refusal of a connection that has no code of its own.
+                let is_crowded = error.detail().is_some_and(|detail| detail.starts_with("max number of clients"));
+                is_crowded || matches!(error.code(), Some("LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN"))
+            }),
             _ => false,
         }
     }
@@ -178,5 +179,21 @@ fn advice(code: &str) -> &'static str {
         "NOAUTH" => "put user and password into the URL",
         "MOVED" | "ASK" | "CROSSSLOT" => "this is a node of a cluster: use the node that has the namespace's slot",
         _ => "it may be asked again later",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_has_too_many_clients_may_have_fewer_soon() {
+        let refused = |answer: &[u8]| {
+            let value = redis::parse_redis_value(answer).expect("an answer");
+            let error = value.extract_error().expect_err("a refusal");
+            Fault::connecting(&RedisUrl::parse("redis://localhost").expect("a URL"), error)
+        };
+        assert!(refused(b"-ERR max number of clients reached\r\n").may_pass());
+        assert!(!refused(b"-ERR unknown command\r\n").may_pass());
     }
 }

@@ -124,6 +124,8 @@ impl Keys {
 
 /// The field of the hot hash that holds the shared state.
 pub(crate) const STATE: &str = "state";
+/// The field of the hot hash that a generation has from its first write until it counts.
+pub(crate) const BEGUN: &str = "begun";
 /// The field of a stream entry that holds the event.
 pub(crate) const EVENT: &str = "e";
 /// The field of a stream entry that holds the state after the event.

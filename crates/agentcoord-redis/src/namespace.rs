@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use crate::config::{Deadlines, RedisUrl};
 use crate::connection::{call, open};
 use crate::error::Fault;
-use crate::keys;
+use crate::keys::{self, BEGUN, Keys};
 
 /// How long the key of a look stays.
 const PROBE_TTL: Duration = Duration::from_secs(60);
@@ -239,8 +239,9 @@ pub async fn close(url: &RedisUrl, namespace: &str, wanted: &Meta, attempt: u64,
     run(url, namespace, script::CLOSE, &arguments, deadlines).await
 }
 
-/// Lets steps run on a generation, when the namespace is still closed by this attempt and the server still is this run;
-/// returns what is there now: look whether it is open.
+/// Lets steps run on a generation, when the namespace is still closed by this attempt, the server still is this run, and
+/// nothing of the generation was flushed since its [`Writeback`](crate::Writeback) was begun; returns what is there now: look
+/// whether it is open.
 ///
 /// # Errors
 /// `Unavailable` when it did not happen, or when no answer came.
@@ -252,8 +253,10 @@ pub async fn reopen(
     run_id: &str,
     deadlines: Deadlines,
 ) -> Result<Meta> {
-    let arguments = [wanted.epoch.to_string(), attempt.to_string(), wanted.generation.clone(), run_id.to_owned()];
-    run(url, namespace, script::OPEN, &arguments, deadlines).await
+    let arguments =
+        [wanted.epoch.to_string(), attempt.to_string(), wanted.generation.clone(), run_id.to_owned(), BEGUN.to_owned()];
+    let keys = Keys::new(namespace, &wanted.generation)?;
+    run_on(url, &[keys.meta(), keys.hot()], script::OPEN, &arguments, deadlines).await
 }
 
 async fn run(
@@ -263,17 +266,28 @@ async fn run(
     arguments: &[String],
     deadlines: Deadlines,
 ) -> Result<Meta> {
-    let meta = keys::meta(namespace)?;
+    run_on(url, &[keys::meta(namespace)?], script, arguments, deadlines).await
+}
+
+/// Runs a script whose first key is the meta record, which it returns.
+async fn run_on(
+    url: &RedisUrl,
+    keys: &[String],
+    script: &str,
+    arguments: &[String],
+    deadlines: Deadlines,
+) -> Result<Meta> {
+    let meta = &keys[0];
     let exchange = async {
         let connection = open(url, None, deadlines).await?;
         let mut command = redis::cmd("EVAL");
-        command.arg(script).arg(1).arg(&meta).arg(arguments);
+        command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
         let fields: Vec<Option<String>> = call(&connection, &command, deadlines.call).await?;
-        Meta::from_fields(&meta, &fields)
+        Meta::from_fields(meta, &fields)
     };
     match exchange.await {
         Ok(Some(meta)) => Ok(meta),
-        Ok(None) => Err(Error::unavailable(format!("namespace {namespace} does not exist on {url}"))),
+        Ok(None) => Err(Error::unavailable(format!("{meta} does not exist on {url}"))),
         Err(fault) => Err(fault.of_read(Epoch(0))),
     }
 }

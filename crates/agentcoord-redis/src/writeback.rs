@@ -16,7 +16,7 @@ use crate::carry::{Cursor, send};
 use crate::config::{Deadlines, RedisUrl};
 use crate::connection::{call, open};
 use crate::error::Fault;
-use crate::keys::{EVENT, Keys, STATE, all};
+use crate::keys::{BEGUN, EVENT, Keys, STATE, all};
 
 /// A record that has changed: its new form, or none.
 pub type Change = (Table, String, Option<Vec<u8>>);
@@ -31,14 +31,19 @@ pub struct Writeback {
 }
 
 impl Writeback {
-    /// Connects. The generation must be one that nobody has used.
+    /// Connects, and begins the generation, which must be one that nobody has used: what is written once here is gone when any
+    /// of it was flushed, and then it is not opened.
     ///
     /// # Errors
     /// `Unavailable`; `Invalid` for a name that cannot be a namespace.
     pub async fn begin(url: &RedisUrl, namespace: &str, generation: u64, deadlines: Deadlines) -> Result<Self> {
         let keys = Keys::new(namespace, &generation.to_string())?;
         let connection = open(url, None, deadlines).await.map_err(|fault| fault.of_read(Epoch(0)))?;
-        Ok(Self { keys, namespace: namespace.to_owned(), connection, deadlines })
+        let writeback = Self { keys, namespace: namespace.to_owned(), connection, deadlines };
+        let mut pipe = redis::pipe();
+        pipe.hset(writeback.keys.hot(), BEGUN, 1).ignore();
+        writeback.send(&pipe).await?;
+        Ok(writeback)
     }
 
     /// Writes records that are not there yet.
@@ -74,7 +79,7 @@ impl Writeback {
         let before: Vec<Option<Vec<u8>>> = if last.is_empty() {
             Vec::new()
         } else {
-            send(&self.connection, &reads).await.map_err(|fault| fault.of_read(Epoch(0)))?
+            send(&self.connection, &reads, self.deadlines).await.map_err(|fault| fault.of_read(Epoch(0)))?
         };
         let (mut pipe, mut entered, mut removed) = (redis::pipe(), BTreeSet::new(), BTreeSet::new());
         for (((table, key), after), before) in last.into_iter().zip(before) {
@@ -158,18 +163,36 @@ impl Writeback {
     /// # Errors
     /// `Unavailable`: some of it may be left. Errors of `are_left_over`.
     pub async fn forget_others(&self, are_left_over: impl Fn() -> Result<bool>) -> Result<()> {
+        self.sweep(all(&self.namespace)?, |key| self.keys.is_of_another_generation(key), are_left_over).await
+    }
+
+    /// Deletes what was written, which does not count and never will.
+    ///
+    /// # Errors
+    /// `Unavailable`: some of it may be left.
+    pub async fn forget(&self) -> Result<()> {
+        self.sweep(self.keys.pattern(), |_| true, || Ok(true)).await
+    }
+
+    /// Deletes keys that fit a pattern and are meant, until they may not go any more.
+    async fn sweep(
+        &self,
+        pattern: String,
+        is_meant: impl Fn(&str) -> bool,
+        may_go: impl Fn() -> Result<bool>,
+    ) -> Result<()> {
         let error = |fault: Fault| fault.of_read(Epoch(0));
-        let mut cursor = Cursor::over(all(&self.namespace)?);
+        let mut cursor = Cursor::over(pattern);
         while let Some(names) = cursor.next(&self.connection, self.deadlines).await.map_err(error)? {
-            let others: Vec<_> = names.into_iter().filter(|key| self.keys.is_of_another_generation(key)).collect();
-            if others.is_empty() {
+            let meant: Vec<_> = names.into_iter().filter(|key| is_meant(key)).collect();
+            if meant.is_empty() {
                 continue;
             }
-            if !are_left_over()? {
+            if !may_go()? {
                 break;
             }
             let mut command = redis::cmd("UNLINK");
-            command.arg(others);
+            command.arg(meant);
             call::<()>(&self.connection, &command, self.deadlines.call).await.map_err(error)?;
         }
         Ok(())
@@ -190,18 +213,11 @@ impl Writeback {
         }
     }
 
-    /// A pipeline is as long as its page; a server that does not answer within the time of two calls is taken for gone.
     async fn send(&self, pipe: &Pipeline) -> Result<()> {
         if pipe.is_empty() {
             return Ok(());
         }
-        let exchange = send::<Value>(&self.connection, pipe);
-        match tokio::time::timeout(2 * self.deadlines.call, exchange).await {
-            Ok(answer) => answer.map(drop).map_err(|fault| fault.of_read(Epoch(0))),
-            Err(elapsed) => {
-                let fault = Fault::Lost("no answer while a state was carried in".to_owned(), Some(elapsed.into()));
-                Err(fault.of_read(Epoch(0)))
-            }
-        }
+        let answer = send::<Value>(&self.connection, pipe, self.deadlines).await;
+        answer.map(drop).map_err(|fault| fault.of_read(Epoch(0)))
     }
 }

@@ -175,7 +175,8 @@ impl Connection {
     /// ours, or, for a workspace on Redis alone, while a session lives.
     pub async fn switch(&self, to: agentcoord_core::engine::EngineKind, by: &str) -> Result<crate::decide::Switched> {
         *self.inner.opened.lock().await = None;
-        let done = self.inner.host.switch(to, by).await?;
+        let asker = by.to_owned();
+        let done = self.inner.host.apart(move |host| async move { host.switch(to, &asker).await }).await?;
         self.note_return(&done, by, "moved by hand").await;
         Ok(done)
     }
@@ -185,7 +186,7 @@ impl Connection {
     /// # Errors
     /// `Unavailable`: the files serve on.
     pub(crate) async fn come_back(&self, reason: &str) -> Result<crate::decide::Switched> {
-        let done = self.inner.host.come_back().await?;
+        let done = self.inner.host.apart(|host| async move { host.come_back().await }).await?;
         self.note_return(&done, "system", reason).await;
         Ok(done)
     }

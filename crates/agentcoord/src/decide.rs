@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use agentcoord_core::agent::Tick;
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::engine::EngineKind;
-use agentcoord_core::ids::{Epoch, Id, RequestNo};
+use agentcoord_core::ids::{Csn, Epoch, Id, RequestNo};
 use agentcoord_core::mode::above;
 use agentcoord_core::op::{Actor, Op};
+use agentcoord_core::replica::Gap;
 use agentcoord_core::snapshot::Snapshot;
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeLock, ModeRow, Phase};
@@ -18,7 +19,7 @@ use agentcoord_redis::{Deadlines, Meta, RedisUrl, Sighting, Survey};
 
 use crate::audit::Entry;
 use crate::config::BackendChoice;
-use crate::failover::take_over::{mode_is_gone, reason_of};
+use crate::failover::take_over::{closed, mode_is_gone, reason_of};
 use crate::host::{Host, Opened};
 use crate::news::News;
 
@@ -28,7 +29,7 @@ pub use purge::{Extent, Purge, Purged};
 const EPOCH_ZERO: u64 = 1_735_689_600;
 
 /// The owner of a namespace that many state directories share, none of them with fallback.
-pub(crate) const SHARED: &str = "shared";
+const SHARED: &str = "shared";
 
 /// Why files serve when somebody wants it so.
 const BY_HAND: &str = "moved by hand";
@@ -109,13 +110,17 @@ impl Host {
         if meta.owner != host && !shared {
             return Err(second_host(&meta.owner));
         }
-        let ours =
-            known.is_none_or(|row| row.instance.as_ref() == Some(&meta.instance)) || meta.instance == wanted.instance;
+        // Of those who share it, whoever came first after a loss of data has founded it anew for all.
+        let ours = known.is_none_or(|row| row.instance.as_ref() == Some(&meta.instance) || row.owner.is_none())
+            || meta.instance == wanted.instance;
         if !ours {
             return Err(Error::Refused {
                 policy: "foreign_namespace",
                 reason: format!("{url} holds another founding of namespace {name}; choose another namespace or Redis"),
             });
+        }
+        if meta.closed {
+            return Err(if shared { moved_away() } else { closed() });
         }
         let founded = meta.instance == wanted.instance;
         let moved_on = known.is_some_and(|row| meta.epoch > row.epoch && row.run_id.as_ref() == Some(&survey.run_id));
@@ -153,9 +158,8 @@ impl Host {
             .ok_or_else(|| Error::unavailable("no engine has been chosen yet; run any command first"))?;
         let row = match self.complete(&lock, row.clone()) {
             Ok(row) => row,
-            // Only Redis has what the files still lack.
-            Err(_) if to == EngineKind::Files && row.phase == Phase::Preparing => {
-                return self.prepare_files(&lock, &mut row.clone()).await;
+            Err(error) if to == EngineKind::Files && lacks_state(&row, &error) => {
+                return self.prepare_files(&lock, row, by, Gap::behind(&error)).await;
             }
             Err(error) => return Err(error),
         };
@@ -171,16 +175,14 @@ impl Host {
             }
             (ModeEngine::Redis, EngineKind::Files) => {
                 self.nobody_lives(&row).await?;
-                let mut next =
+                let next =
                     ModeRow { epoch: above(row.epoch), engine: ModeEngine::Files, phase: Phase::Preparing, ..row };
                 lock.write(&next)?;
-                self.prepare_files(&lock, &mut next).await
+                self.prepare_files(&lock, next, by, None).await
             }
             _ => {
                 if row.engine == ModeEngine::Files {
-                    // By hand: nobody goes back without being told so.
-                    let reason = Some(BY_HAND.to_owned());
-                    lock.write(&ModeRow { complainant: Some(by.to_owned()), reason, ..row.clone() })?;
+                    lock.write(&by_hand(&row, by))?;
                 }
                 Ok(Switched { from: to, to, epoch: row.epoch, records: 0 })
             }
@@ -212,23 +214,68 @@ impl Host {
         Ok(())
     }
 
-    /// Redis to files: from here on nobody is served until the files hold everything.
-    async fn prepare_files(&self, lock: &ModeLock, row: &mut ModeRow) -> Result<Switched> {
+    /// Redis to files: from here on nobody is served until the files hold everything. `gap` is what a take-over lacks.
+    async fn prepare_files(&self, lock: &ModeLock, row: ModeRow, by: &str, gap: Option<Gap>) -> Result<Switched> {
+        let serving = match (self.held_by_redis(&row).await?, gap) {
+            (Some(snapshot), _) => {
+                self.namespace().carry_in(snapshot)?;
+                ModeRow { phase: Phase::Serving, ..row }
+            }
+            (None, Some(gap)) => self.go_on_without(lock, &row, by, gap)?,
+            (None, None) => {
+                return Err(Error::unavailable(format!("{} does not hold this workspace", self.shown_url())));
+            }
+        };
+        lock.write(&by_hand(&serving, by))?;
+        let records = self.namespace().records()?;
+        Ok(Switched { from: EngineKind::Redis, to: EngineKind::Files, epoch: serving.epoch, records })
+    }
+
+    /// Everything that Redis holds of this workspace, which no straggler changes any more; none when that is nothing, or less
+    /// than this host knows of.
+    async fn held_by_redis(&self, row: &ModeRow) -> Result<Option<Snapshot>> {
         let survey = self.primary().await?;
-        let meta = survey.meta.filter(|m| Some(&m.instance) == row.instance.as_ref());
-        let meta =
-            meta.ok_or_else(|| Error::unavailable(format!("{} does not hold this workspace", self.shown_url())))?;
-        let (url, name, limits) = (self.url()?, self.namespace().name(), Deadlines::default());
-        if meta.epoch < row.epoch {
-            // Stragglers of the old epoch are refused from here on.
-            agentcoord_redis::raise(&url, name, &meta, row.epoch, &meta.generation, limits).await?;
+        let Some(meta) = survey.meta.as_ref().filter(|meta| Some(&meta.instance) == row.instance.as_ref()) else {
+            return Ok(None);
+        };
+        let (url, name, limits) = (self.url()?, self.namespace().name(), self.deadlines_of_pages());
+        let fenced = if meta.epoch >= row.epoch {
+            meta.clone()
+        } else if row.owner.is_some() {
+            agentcoord_redis::raise(&url, name, meta, row.epoch, &meta.generation, limits).await?
+        } else {
+            // Others would go on in the new epoch.
+            let closing = Meta { epoch: row.epoch, ..meta.clone() };
+            agentcoord_redis::close(&url, name, &closing, row.attempt, limits).await?
+        };
+        let snapshot = agentcoord_redis::carry_out(&url, name, &fenced.generation, limits).await?;
+        // Whoever has raised the epoch further, or has flushed all of it, has done so for this state, too.
+        let is_whole = fenced.epoch == row.epoch && self.primary().await? == Survey { meta: Some(fenced), ..survey };
+        if !is_whole {
+            return Err(Error::unavailable("Redis has changed meanwhile"));
         }
-        let snapshot = agentcoord_redis::carry_out(&url, name, &meta.generation, limits).await?;
-        let records = snapshot.records.len();
-        self.namespace().carry_in(snapshot)?;
-        row.phase = Phase::Serving;
-        lock.write(row)?;
-        Ok(Switched { from: EngineKind::Redis, to: EngineKind::Files, epoch: row.epoch, records })
+        Ok((snapshot.state.csn >= self.known_of(row)?).then_some(snapshot))
+    }
+
+    /// How far this host knows the log of a Redis from which it is taking over.
+    fn known_of(&self, row: &ModeRow) -> Result<Csn> {
+        let Some(epoch) = row.epoch_taken_over() else { return Ok(Csn(0)) };
+        let journals = self.namespace().read_journals(epoch)?;
+        Ok(journals.last().max(self.namespace().csn()?))
+    }
+
+    /// Ends a take-over with what comes before a gap, because nobody has what was in it: after a power cut the disk may lack
+    /// what was told last.
+    fn go_on_without(&self, lock: &ModeLock, row: &ModeRow, by: &str, gap: Gap) -> Result<ModeRow> {
+        let epoch = row.epoch_taken_over().ok_or_else(mode_is_gone)?;
+        let mut found = self.namespace().read_journals(epoch)?;
+        let (first, last) = (gap.from, found.last());
+        found.events.retain(|csn, _| *csn < first);
+        let reason =
+            format!("neither journals nor Redis have all changes from {first} on; those up to {last} are missing");
+        tracing::warn!(epoch = %row.epoch, reason, "files serve without");
+        let note = Entry::new(by, "engine_switch", format!("redis to files, epoch {}", row.epoch), reason).encode()?;
+        Ok(lock.install(found, &self.clock().read(), &note)?.row)
     }
 
     /// A look at Redis that must find a primary which takes writes.
@@ -270,6 +317,22 @@ impl Host {
     }
 }
 
+/// Whether a switch to files failed for what only Redis may still have.
+fn lacks_state(row: &ModeRow, error: &Error) -> bool {
+    let is_take_over = row.epoch_taken_over().is_some();
+    row.phase == Phase::Preparing && (!is_take_over || Gap::behind(error).is_some())
+}
+
+/// Files that serve because somebody wants it so: nobody goes back without being told to.
+fn by_hand(row: &ModeRow, by: &str) -> ModeRow {
+    ModeRow { complainant: Some(by.to_owned()), reason: Some(BY_HAND.to_owned()), ..row.clone() }
+}
+
+/// The owner of the namespace, as Redis has it.
+pub(crate) fn owner_of(row: &ModeRow) -> String {
+    row.owner.as_ref().map_or_else(|| SHARED.to_owned(), Id::to_string)
+}
+
 fn second_host(owner: &str) -> Error {
     let reason = if owner == SHARED {
         "this namespace is shared without fallback; use `--backend redis`, or another namespace"
@@ -278,6 +341,10 @@ fn second_host(owner: &str) -> Error {
          or start the namespace anew with `--backend redis` everywhere"
     };
     Error::Refused { policy: "second_host", reason: reason.to_owned() }
+}
+
+fn moved_away() -> Error {
+    Error::unavailable("this namespace is closed: another state directory has moved it to its files, or is deleting it")
 }
 
 /// Puts a restart of Redis into the audit log. A note that cannot be written stops nobody.
@@ -310,4 +377,23 @@ pub(crate) fn first_epoch(known: Option<Epoch>) -> Epoch {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let hours = now.saturating_sub(EPOCH_ZERO) / 3_600;
     Epoch(hours.max(known.map_or(0, |e| e.0 + 1)).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_gap_in_a_take_over_is_filled_from_redis() {
+        let row = ModeRow { phase: Phase::Preparing, ..ModeRow::serving(Epoch(8), ModeEngine::Files) };
+        let full = Error::unavailable("the disk is full");
+        assert!(lacks_state(&row, &full), "no take-over: all of it is in Redis");
+        let taking_over = ModeRow { replica_complete: true, ..row };
+        assert!(!lacks_state(&taking_over, &full));
+        let gap = Gap { from: Csn(2), to: Csn(3) };
+        let missing = Error::Unavailable { reason: "a gap".to_owned(), source: Some(gap.into()) };
+        assert!(lacks_state(&taking_over, &missing));
+        let serving = ModeRow { phase: Phase::Serving, ..taking_over };
+        assert!(!lacks_state(&serving, &missing));
+    }
 }

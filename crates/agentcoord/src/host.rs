@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use agentcoord_core::engine::{Engine, EngineKind, Feed, Wakes};
 use agentcoord_core::ids::{Epoch, Id, RequestNo};
+use agentcoord_core::replica::Gap;
 use agentcoord_core::script::Script;
 use agentcoord_core::time::Clock;
 use agentcoord_core::{Error, Result, Store};
@@ -191,6 +192,9 @@ impl Host {
         let is_away = matches!(error, Error::Unavailable { .. } | Error::OutcomeUnknown { .. });
         if is_away && opened.serving.engine == EngineKind::Redis {
             self.suspicion().raise(opened.epoch, begun);
+            if let Some(gap) = Gap::behind(error) {
+                self.suspicion().misses(opened.epoch, gap);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agentcoord_core::agent::{EvictAgent, Tick};
-use agentcoord_core::engine::{Channel, EngineKind, KEEPER};
+use agentcoord_core::engine::{Channel, KEEPER};
 use agentcoord_core::ids::{Id, IdPrefix};
 use agentcoord_core::op::Actor;
 use agentcoord_core::record::SessionRecord;
@@ -25,8 +25,7 @@ use tokio::time::Instant;
 
 use crate::audit::{self, Entry};
 use crate::connection::Connection;
-use crate::failover::come_back::{Watchman, look_every};
-use crate::failover::{orphans, replicate};
+use crate::failover::{attend, replicate};
 use crate::wait::InTheWay;
 
 /// The slow look behind wake-ups and pidfds; also how often locks of processes that cannot be seen are tried.
@@ -100,11 +99,12 @@ fn candidate(link: &Connection, members: &value::Receiver<usize>) {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         if let (Some(_), Ok(runtime)) = (&office, &runtime) {
-            let (office, replica) = (link.sibling(), link.sibling());
+            let (office, replica, way) = (link.sibling(), link.sibling(), link.sibling());
             runtime.block_on(async {
                 tokio::select! {
                     () = keep(&office, members.clone()) => {}
                     () = replicate::follow(&replica) => {}
+                    () = attend::attend(&way) => {}
                 }
             });
         } else {
@@ -138,19 +138,12 @@ struct Keeper<'a> {
     heard: Option<u64>,
     /// When to look for what is to be forgotten.
     prune_at: Instant,
-    /// When to see to the way to Redis and back.
-    failover_at: Instant,
-    watchman: Watchman,
 }
 
 async fn keep(link: &Connection, mut members: value::Receiver<usize>) {
     let (ended, mut ends) = mpsc::unbounded_channel();
     let news = link.news().listen(KEEPER);
-    let now = Instant::now();
-    let watchman = Watchman::default();
-    let mut keeper =
-        Keeper { link, watched: HashMap::new(), ended, heard: None, prune_at: now, failover_at: now, watchman };
-    let mut switches = link.host().switches();
+    let mut keeper = Keeper { link, watched: HashMap::new(), ended, heard: None, prune_at: Instant::now() };
     let mut first = true;
     loop {
         let pause = match keeper.look(std::mem::take(&mut first)).await {
@@ -160,12 +153,10 @@ async fn keep(link: &Connection, mut members: value::Receiver<usize>) {
                 SAFETY
             }
         };
-        let pause = pause.min(keeper.prune().await).min(keeper.failover().await);
+        let pause = pause.min(keeper.prune().await);
         tokio::select! {
             _ = members.wait_for(|n| *n == 0) => return,
             () = news.changed() => {}
-            // Another engine serves, so there is another way to see to.
-            _ = switches.changed() => keeper.failover_at = Instant::now(),
             Some(end) = ends.recv() => {
                 let mut next = Some(end);
                 while let Some((session, pid)) = next {
@@ -248,41 +239,6 @@ impl Keeper<'_> {
             self.prune_at = Instant::now() + if more { PRUNE_PORTION } else { PRUNE_EVERY };
         }
         self.prune_at.saturating_duration_since(Instant::now())
-    }
-
-    /// Sees to the way to Redis and back, when it is time to. How long until the next time.
-    async fn failover(&mut self) -> Duration {
-        if self.failover_at <= Instant::now() {
-            let pause = match self.failover_now().await {
-                Ok(pause) => pause,
-                Err(error) => {
-                    tracing::debug!(%error, "the way to Redis and back could not be seen to");
-                    SAFETY
-                }
-            };
-            self.failover_at = Instant::now() + pause;
-        }
-        self.failover_at.saturating_duration_since(Instant::now())
-    }
-
-    async fn failover_now(&mut self) -> Result<Duration> {
-        let host = self.link.host();
-        // Where a process ended between row and word, all go on by the word, and only the row tells.
-        host.decided().await?;
-        let opened = self.link.opened().await?;
-        if opened.serving.engine == EngineKind::Redis {
-            if !opened.serving.protected {
-                host.fill_files().await?;
-            }
-            orphans::settle(self.link).await?;
-            return Ok(SAFETY);
-        }
-        if self.watchman.look(host).await? {
-            let returned = self.link.come_back("Redis was healthy again").await;
-            self.watchman.has_returned(host);
-            returned?;
-        }
-        Ok(look_every(host.config().return_after))
     }
 
     async fn settle(&self) -> Result<Duration> {

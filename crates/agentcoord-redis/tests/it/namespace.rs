@@ -1,10 +1,17 @@
 //! Founding a namespace and raising its epoch.
 
+use std::time::Duration;
+
 use agentcoord_core::Error;
 use agentcoord_core::ids::Epoch;
-use agentcoord_redis::{Deadlines, Meta, Role, close, found, raise, reopen, survey};
+use agentcoord_core::record::PulseRecord;
+use agentcoord_core::table::{Record, Table};
+use agentcoord_redis::{Deadlines, Meta, Role, Writeback, close, found, raise, reopen, survey};
 
 use crate::server::{Desk, Server, acquire};
+
+/// Longer than anything that is waited for here.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_namespace_is_founded_once_and_shown_to_the_second_founder() {
@@ -54,6 +61,7 @@ async fn what_is_closed_runs_no_step_and_opens_for_its_attempt_only() {
     let (url, name, deadlines) = (server.url(), desk.namespace.as_str(), Deadlines::default());
     let old = &desk.admission;
     let later = Meta::new(Epoch(old.epoch.0 + 1), &old.instance, "99", &old.owner);
+    Writeback::begin(&url, name, 99, deadlines).await.unwrap();
     let closed = close(&url, name, &later, 3, deadlines).await.unwrap();
     assert_eq!((closed.closed, closed.epoch), (true, later.epoch));
     // A late request of the epoch before.
@@ -69,6 +77,37 @@ async fn what_is_closed_runs_no_step_and_opens_for_its_attempt_only() {
         !reopen(&url, name, &later, 3, &run_id, deadlines).await.unwrap().closed,
         "and again, when the answer was lost"
     );
+}
+
+#[tokio::test]
+async fn a_generation_that_was_flushed_while_it_was_written_is_not_opened() {
+    let server = Server::start().await;
+    let (url, deadlines) = (server.url(), Deadlines::default());
+    let wanted = Meta::new(Epoch(7), "lineage", "99", "ann");
+    let writeback = Writeback::begin(&url, "shop", 99, deadlines).await.unwrap();
+    writeback.records(Table::Pulse, &[("before".to_owned(), pulse())]).await.unwrap();
+    let () = server.run(&["FLUSHALL"]).await;
+    assert!(close(&url, "shop", &wanted, 1, deadlines).await.unwrap().closed, "nothing is there: it may be closed");
+    writeback.records(Table::Pulse, &[("after".to_owned(), pulse())]).await.unwrap();
+    writeback.state(b"the state").await.unwrap();
+    let run_id = survey(&url, "shop", deadlines).await.unwrap().run_id;
+    assert!(reopen(&url, "shop", &wanted, 1, &run_id, deadlines).await.unwrap().closed);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_to_answer_ends_what_is_carried() {
+    let server = Server::start().await;
+    let deadlines = Deadlines { call: Duration::from_millis(100), ..Deadlines::default() };
+    let writeback = Writeback::begin(&server.url(), "shop", 99, deadlines).await.unwrap();
+    // Longer than anybody waits; connections are accepted and nothing is answered.
+    let () = server.run(&["CLIENT", "PAUSE", "60000", "ALL"]).await;
+    let changes = [(Table::Pulse, "one".to_owned(), Some(pulse()))];
+    let carried = tokio::time::timeout(PATIENCE, writeback.changes(&changes)).await.expect("an end");
+    assert!(matches!(carried, Err(Error::Unavailable { .. })), "{carried:?}");
+}
+
+fn pulse() -> Vec<u8> {
+    PulseRecord { beat: 1, progress: 1 }.stored().unwrap()
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use agentcoord_core::agent::ProcessIdentity;
 use agentcoord_core::engine::EngineKind;
 use agentcoord_core::ids::{Csn, Epoch, Id};
 use agentcoord_core::mode::{ModeEngine, ModeRow, Phase};
@@ -16,12 +17,12 @@ use agentcoord_fs::ModeLock;
 use agentcoord_fs::health::Health;
 use agentcoord_fs::process::{self, Liveness};
 use agentcoord_fs::replica::Pages;
-use agentcoord_redis::{Change, Deadlines, Meta, Sighting, Survey, Writeback};
+use agentcoord_redis::{Change, Meta, Sighting, Survey, Writeback};
 
 use crate::client::millis;
 use crate::config::BackendChoice;
 use crate::connection::Connection;
-use crate::decide::Switched;
+use crate::decide::{Switched, owner_of};
 use crate::failover::take_over::{complaining_process, mode_is_gone};
 use crate::host::Host;
 
@@ -66,10 +67,13 @@ impl Watchman {
             return Ok(false);
         }
         let since = *self.healthy_since.get_or_insert_with(Instant::now);
-        let hold_off = host.config().return_after * 2u32.pow(self.doubled.min(DOUBLINGS));
-        let is_content = row.complainant.as_deref().is_none_or(|who| host.is_content(who));
-        let is_human = row.complainant.as_deref().is_some_and(|who| complaining_process(who).is_none());
-        Ok(!is_human && since.elapsed() >= if is_content { hold_off } else { hold_off * PATIENCE })
+        let hold_off = host.hold_off(&row).map(|hold_off| hold_off * 2u32.pow(self.doubled.min(DOUBLINGS)));
+        Ok(hold_off.is_some_and(|hold_off| since.elapsed() >= hold_off))
+    }
+
+    /// A return has failed: Redis must have been healthy for as long again before the next one.
+    pub(crate) fn has_failed(&mut self) {
+        self.healthy_since = None;
     }
 
     /// The files have served for a while between two returns, or have not.
@@ -91,9 +95,7 @@ pub(crate) async fn share(link: &Connection) -> Result<()> {
     let host = link.host();
     let (namespace, now) = (host.namespace(), host.clock().read());
     let Some(row) = host.waits_for_redis()? else { return Ok(()) };
-    if row.complainant.as_deref().is_some_and(|who| !host.is_content(who)) {
-        return Ok(());
-    }
+    let Some(hold_off) = host.hold_off(&row) else { return Ok(()) };
     let before = namespace.health(&now);
     let pause = millis(look_every(host.config().return_after));
     if before.is_some_and(|before| now.boot < before.looked.saturating_add(pause)) {
@@ -103,7 +105,7 @@ pub(crate) async fn share(link: &Connection) -> Result<()> {
     let healthy = matches!(host.look().await?, Sighting::There(survey) if host.may_return_to(&row, &survey)?);
     let since = healthy.then(|| before.and_then(|before| before.since).unwrap_or(now.boot));
     namespace.leave_health(&now, Health { looked: now.boot, since })?;
-    let is_time = since.is_some_and(|since| now.boot - since >= millis(host.config().return_after));
+    let is_time = since.is_some_and(|since| now.boot - since >= millis(hold_off));
     if is_time && namespace.size() <= SHARE {
         link.come_back("Redis was healthy again").await?;
     }
@@ -122,11 +124,14 @@ impl Host {
         Ok((serves && asked && self.config().backend == BackendChoice::Auto).then_some(row))
     }
 
-    /// Whether whoever has complained has nothing to say any more: it is the caller, which has just seen Redis healthy, or its
-    /// process has ended.
-    fn is_content(&self, who: &str) -> bool {
-        who == self.complainant()
-            || complaining_process(who).is_some_and(|process| process::is_alive(&process) == Liveness::Dead)
+    /// How long Redis must be healthy before it gets everything back; none: until the person who has moved the workspace says so.
+    /// Whoever has found Redis gone is waited for, unless it is the caller, which sees Redis healthy, or has ended.
+    fn hold_off(&self, row: &ModeRow) -> Option<Duration> {
+        let usual = self.config().return_after;
+        let Some(who) = row.complainant.as_deref() else { return Some(usual) };
+        let complains = complaining_process(who)?;
+        let is_content = who == self.complainant() || has_ended(&complains);
+        Some(if is_content { usual } else { usual * PATIENCE })
     }
 
     /// Whether the state of the files may be written over what is there.
@@ -151,13 +156,13 @@ impl Host {
         }
     }
 
-    /// The row with this host as the owner of what it will write.
+    /// The row with this host as the owner of what it will write, unless it was in Redis before: what many share stays theirs.
     fn as_owner(&self, row: &ModeRow) -> Result<ModeRow> {
-        let owner = match &row.owner {
-            Some(owner) => owner.clone(),
-            None => self.state_dir().host_id()?,
+        let owner = match &row.instance {
+            Some(_) => row.owner.clone(),
+            None => Some(self.state_dir().host_id()?),
         };
-        Ok(ModeRow { owner: Some(owner), ..row.clone() })
+        Ok(ModeRow { owner, ..row.clone() })
     }
 
     /// Carries everything back to Redis while agents work, and switches to it.
@@ -166,12 +171,35 @@ impl Host {
     /// `Unavailable` when it did not come about: the files serve on. `Refused` when Redis holds what is not ours, or is later.
     pub(crate) async fn come_back(&self) -> Result<Switched> {
         let row = self.namespace().row()?.ok_or_else(mode_is_gone)?;
-        let (url, name) = (self.url()?, self.namespace().name().to_owned());
-        let generation = fresh_generation();
-        let writeback = Writeback::begin(&url, &name, generation, Deadlines::default()).await?;
-        let pages = self.namespace().pages()?;
-        let (begun, _) = pages.state()?;
-        let mut copy = Copy::from(begun, pages, writeback);
+        self.to_be_written_over(&row).await?;
+        let mut copy = Copy::begin(self).await?;
+        let crossing = match self.carry_over(row.epoch, &mut copy).await {
+            Ok(crossing) => crossing,
+            Err(error) => {
+                copy.undo().await;
+                return Err(error);
+            }
+        };
+        // From here on an error does not say whether the copy counts: it stays, until the next one does.
+        let arrived = match self.open_again(&crossing).await {
+            Ok(arrived) => arrived,
+            Err(error) => {
+                crossing.give_up()?;
+                return Err(error);
+            }
+        };
+        crossing.lock.write(&arrived)?;
+        tracing::warn!(epoch = %arrived.epoch, records = copy.records, "Redis serves again");
+        waypoint::reached("return/arrived");
+        drop(crossing);
+        self.sweep(&copy.writeback, arrived.epoch).await;
+        let (from, to) = (EngineKind::Files, EngineKind::Redis);
+        Ok(Switched { from, to, epoch: arrived.epoch, records: copy.records })
+    }
+
+    /// Copies everything, closes the files and Redis, and copies what has changed meanwhile. Redis is as it is to be then, but
+    /// closed. On failure the files serve on.
+    async fn carry_over(&self, begun_in: Epoch, copy: &mut Copy) -> Result<Crossing> {
         copy.everything().await?;
         for _ in 0..ROUNDS {
             if copy.catch_up().await? < FEW {
@@ -179,44 +207,36 @@ impl Host {
             }
         }
         waypoint::reached("return/copied");
-        let lock = self.lock_mode().await?;
-        let current = lock.publish()?.ok_or_else(mode_is_gone)?;
-        if current.epoch != row.epoch || current.phase != Phase::Serving || current.engine != ModeEngine::Files {
-            return Err(Error::unavailable("the engine has changed meanwhile"));
-        }
-        let survey = self.primary().await?;
-        let current = self.as_owner(&current)?;
-        if !current.judge(&survey.found()).may_be_written_over() {
-            return Err(self.not_ours());
-        }
-        let known = survey.meta.as_ref().map(|meta| meta.epoch);
-        let leaving = current.leave(known).ok_or_else(mode_is_gone)?;
-        lock.write(&leaving)?;
-        waypoint::reached("return/leaving");
-        match self.hand_over(&mut copy, &leaving, &survey, generation).await {
-            Ok(arrived) => {
-                lock.write(&arrived)?;
-                tracing::warn!(epoch = %arrived.epoch, records = copy.records, "Redis serves again");
-                waypoint::reached("return/arrived");
-                drop(lock);
-                self.sweep(&copy.writeback, arrived.epoch).await;
-                let (from, to) = (EngineKind::Files, EngineKind::Redis);
-                Ok(Switched { from, to, epoch: arrived.epoch, records: copy.records })
-            }
+        let crossing = self.leave(begun_in, copy.generation).await?;
+        match self.hand_over(copy, &crossing).await {
+            Ok(()) => Ok(crossing),
             Err(error) => {
-                self.stay(&lock, &leaving)?;
+                crossing.give_up()?;
                 Err(error)
             }
         }
     }
 
-    /// The last part, in which nobody is served: closes Redis, writes what has changed, opens it.
-    async fn hand_over(&self, copy: &mut Copy, leaving: &ModeRow, survey: &Survey, generation: u64) -> Result<ModeRow> {
-        let (url, name) = (self.url()?, self.namespace().name());
-        let owner = leaving.owner.clone().ok_or_else(mode_is_gone)?;
-        let instance = leaving.instance.clone().unwrap_or_else(|| Id::random().to_string());
-        let wanted = Meta::new(leaving.epoch, instance, generation.to_string(), owner.to_string());
-        let closed = agentcoord_redis::close(&url, name, &wanted, leaving.attempt, self.deadlines()).await?;
+    /// Closes the files, if they have served since the copy was begun and Redis may still be written over.
+    async fn leave(&self, begun_in: Epoch, generation: u64) -> Result<Crossing> {
+        let lock = self.lock_mode().await?;
+        let row = lock.publish()?.ok_or_else(mode_is_gone)?;
+        if row.epoch != begun_in {
+            return Err(Error::unavailable("the engine has changed meanwhile"));
+        }
+        let survey = self.to_be_written_over(&row).await?;
+        let known = survey.meta.as_ref().map(|meta| meta.epoch);
+        let leaving = self.as_owner(&row)?.leave(known, Id::random().as_str());
+        let leaving = leaving.ok_or_else(|| Error::unavailable("the engine has changed meanwhile"))?;
+        lock.write(&leaving)?;
+        waypoint::reached("return/leaving");
+        Ok(Crossing { lock, row: leaving, generation, run_id: survey.run_id })
+    }
+
+    /// The last part of the copy, in which nobody is served.
+    async fn hand_over(&self, copy: &mut Copy, crossing: &Crossing) -> Result<()> {
+        let (url, name, wanted) = (self.url()?, self.namespace().name(), crossing.wanted()?);
+        let closed = agentcoord_redis::close(&url, name, &wanted, crossing.row.attempt, self.deadlines()).await?;
         if !closed.closed
             || closed.epoch != wanted.epoch
             || closed.instance != wanted.instance
@@ -233,29 +253,34 @@ impl Host {
         }
         copy.writeback.state(&state).await?;
         waypoint::reached("return/written");
-        let opened =
-            agentcoord_redis::reopen(&url, name, &wanted, leaving.attempt, &survey.run_id, self.deadlines()).await?;
-        if opened.closed || opened.epoch != wanted.epoch || opened.generation != wanted.generation {
-            return Err(Error::unavailable("somebody else has changed the namespace in Redis meanwhile"));
+        Ok(())
+    }
+
+    /// Opens Redis on the copy. The row that says so.
+    async fn open_again(&self, crossing: &Crossing) -> Result<ModeRow> {
+        let (url, name, wanted) = (self.url()?, self.namespace().name(), crossing.wanted()?);
+        let Crossing { row, generation, run_id, .. } = crossing;
+        let opened = agentcoord_redis::reopen(&url, name, &wanted, row.attempt, run_id, self.deadlines()).await?;
+        if opened != wanted {
+            return Err(Error::unavailable("the namespace in Redis was changed or flushed meanwhile"));
         }
         waypoint::reached("return/opened");
-        let arrived = leaving.arrive(&survey.run_id, &wanted.instance, generation, owner);
-        arrived.ok_or_else(|| Error::unavailable("the return was given up by somebody else"))
+        row.arrive(run_id, *generation).ok_or_else(|| Error::unavailable("the return was given up by somebody else"))
+    }
+
+    /// A look at a Redis over whose state that of the files may be written.
+    async fn to_be_written_over(&self, row: &ModeRow) -> Result<Survey> {
+        let survey = self.primary().await?;
+        if self.may_return_to(row, &survey)? { Ok(survey) } else { Err(self.not_ours()) }
     }
 
     /// Deletes what earlier switches have left in Redis. Whoever waits for the mode does not wait for this.
     async fn sweep(&self, writeback: &Writeback, epoch: Epoch) {
-        // While this epoch lasts nobody fills another generation, and none is ever filled twice.
+        // While this epoch lasts no other generation comes to count. Who has lost against this return may still fill one: what is
+        // left of it goes with the next return.
         let lasts = || Ok(self.namespace().row()?.is_some_and(|row| row.epoch == epoch));
         if let Err(error) = writeback.forget_others(lasts).await {
             tracing::debug!(%error, "left-overs of earlier switches stay in Redis");
-        }
-    }
-
-    fn stay(&self, lock: &ModeLock, leaving: &ModeRow) -> Result<()> {
-        match leaving.stay() {
-            Some(staying) => lock.write(&staying),
-            None => Ok(()),
         }
     }
 
@@ -269,15 +294,43 @@ impl Host {
     }
 }
 
+/// Whether a process of this host has ended, if only with the boot in which it ran.
+fn has_ended(process: &ProcessIdentity) -> bool {
+    process.boot_id != process::own_identity().boot_id || process::is_alive(process) == Liveness::Dead
+}
+
 /// A generation that nobody has used: numbers of failed attempts are never met again.
 fn fresh_generation() -> u64 {
     u64::from_str_radix(&Id::random().as_str()[..12], 16).unwrap_or(0) | 1 << 47
+}
+
+/// A return whose row is written: nobody is served until it has arrived or was given up.
+struct Crossing {
+    lock: ModeLock,
+    row: ModeRow,
+    /// The generation that is to count, on this run of the server.
+    generation: u64,
+    run_id: String,
+}
+
+impl Crossing {
+    /// What Redis is to say at the end.
+    fn wanted(&self) -> Result<Meta> {
+        let instance = self.row.instance.as_ref().ok_or_else(mode_is_gone)?;
+        Ok(Meta::new(self.row.epoch, instance, self.generation.to_string(), owner_of(&self.row)))
+    }
+
+    /// The files serve on.
+    fn give_up(&self) -> Result<()> {
+        self.row.stay().map_or(Ok(()), |staying| self.lock.write(&staying))
+    }
 }
 
 /// A copy on its way.
 struct Copy {
     pages: Pages,
     writeback: Writeback,
+    generation: u64,
     /// Everything up to this change is in the copy.
     csn: Csn,
     records: usize,
@@ -288,9 +341,20 @@ struct Copy {
 }
 
 impl Copy {
-    fn from(csn: Csn, pages: Pages, writeback: Writeback) -> Self {
+    async fn begin(host: &Host) -> Result<Self> {
+        let (url, name, generation) = (host.url()?, host.namespace().name(), fresh_generation());
+        let writeback = Writeback::begin(&url, name, generation, host.deadlines_of_pages()).await?;
+        let pages = host.namespace().pages()?;
+        let (csn, _) = pages.state()?;
         let (changed, texts, gone) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        Self { pages, writeback, csn, records: 0, changed, texts, gone }
+        Ok(Self { pages, writeback, generation, csn, records: 0, changed, texts, gone })
+    }
+
+    /// Deletes what was copied to no end: a Redis that is full is not to stay so.
+    async fn undo(self) {
+        if let Err(error) = self.writeback.forget().await {
+            tracing::debug!(%error, "a part of what was copied stays in Redis");
+        }
     }
 
     /// Copies what there is, page by page. Later pages may be younger than earlier ones; the events tell.

@@ -2,7 +2,7 @@
 
 use agentcoord_core::Result;
 use agentcoord_core::ids::{Csn, Epoch};
-use agentcoord_core::mode::{Finding, ModeEngine, ModeRow, Phase};
+use agentcoord_core::mode::{Finding, Loss, ModeEngine, ModeRow, Phase};
 use agentcoord_redis::Sighting;
 
 use crate::config::BackendChoice;
@@ -87,10 +87,10 @@ async fn now(host: &Host, row: &ModeRow) -> Result<RedisNow> {
         Sighting::There(survey) => match row.judge(&survey.found()) {
             Finding::Same => RedisNow::Serves,
             _ if row.engine == ModeEngine::Files && host.may_return_to(row, &survey)? => RedisNow::Ready,
-            Finding::Restarted => RedisNow::Other("it was restarted".to_owned()),
-            Finding::Empty => RedisNow::Other("it does not hold this workspace".to_owned()),
+            Finding::Lost(Loss::Restarted) => RedisNow::Other("it was restarted".to_owned()),
+            Finding::Lost(Loss::Empty) => RedisNow::Other("it does not hold this workspace".to_owned()),
             Finding::Closed => RedisNow::Other("it is closed, because the workspace is being deleted".to_owned()),
-            Finding::Older => RedisNow::Other("it holds older data of this workspace".to_owned()),
+            Finding::Lost(Loss::Older) => RedisNow::Other("it holds older data of this workspace".to_owned()),
             Finding::Newer => RedisNow::Other("it holds later data than this state directory knows".to_owned()),
             Finding::Foreign => RedisNow::Other("it holds somebody else's namespace of this name".to_owned()),
         },

@@ -10,7 +10,7 @@ use agentcoord_core::ids::{Csn, Epoch, Id, RequestNo};
 use agentcoord_core::mode::ModeEngine;
 use agentcoord_core::op::Call;
 use agentcoord_core::record::{Event, State};
-use agentcoord_core::replica::{Logged, Told};
+use agentcoord_core::replica::{Gap, Logged, Told};
 use agentcoord_core::table::{Entry, Range, Table};
 use agentcoord_core::time::Reading;
 use agentcoord_core::{Error, Result, waypoint};
@@ -168,9 +168,11 @@ impl Mirror {
 /// Refuses a log that has lost its beginning: what this host has not seen cannot be kept.
 fn without_gap(after: Csn, events: &[Logged]) -> Result<()> {
     match events.first() {
-        Some(first) if first.csn.0 > after.0 + 1 => Err(Error::unavailable(format!(
-            "Redis has dropped changes after {after} that this host has not seen: its log is shorter than it should be"
-        ))),
+        Some(first) if first.csn.0 > after.0 + 1 => {
+            let gap = Gap { from: Csn(after.0 + 1), to: Csn(first.csn.0 - 1) };
+            let reason = format!("Redis has dropped changes after {after} that this host has not seen");
+            Err(Error::Unavailable { reason, source: Some(gap.into()) })
+        }
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentcoord_core::engine::Engine;
 use agentcoord_core::ids::Csn;
-use agentcoord_core::replica::Logged;
+use agentcoord_core::replica::{Gap, Logged};
 use agentcoord_core::{Error, Result, waypoint};
 use agentcoord_fs::Replica;
 use agentcoord_redis::RedisEngine;
@@ -41,6 +41,11 @@ pub(crate) async fn follow(link: &Connection) {
             Ok(()) => drop(tokio::time::timeout(SAFETY, switches.changed()).await),
             Err(error) => {
                 tracing::debug!(%error, "the replica could not be brought up to date");
+                if let Some(gap) = Gap::behind(&error)
+                    && let Err(error) = link.host().cannot_continue(gap).await
+                {
+                    tracing::debug!(%error, "the files are still relied on");
+                }
                 tokio::time::sleep(RETRY).await;
             }
         }

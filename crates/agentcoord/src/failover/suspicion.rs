@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use agentcoord_core::ids::Epoch;
+use agentcoord_core::replica::Gap;
 
 /// What this process holds against the Redis of an epoch.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ struct Held {
     looks: u32,
     /// Redis knew less than this host.
     has_lost: bool,
+    /// What this host cannot learn any more.
+    missing: Option<Gap>,
 }
 
 /// Looks that must have failed before time alone decides: a process that was stopped wakes with all its time over.
@@ -32,7 +35,7 @@ impl Suspicion {
         let mut held = self.held();
         match &mut *held {
             Some(held) if held.epoch == epoch => held.since = held.since.min(begun),
-            other => *other = Some(Held { epoch, since: begun, looks: 0, has_lost: false }),
+            other => *other = Some(Held { epoch, since: begun, looks: 0, has_lost: false, missing: None }),
         }
     }
 
@@ -42,6 +45,18 @@ impl Suspicion {
         if let Some(held) = &mut *self.held() {
             held.has_lost = true;
         }
+    }
+
+    /// Redis does not have any more what this host has not seen yet.
+    pub(crate) fn misses(&self, epoch: Epoch, gap: Gap) {
+        if let Some(held) = self.held().as_mut().filter(|held| held.epoch == epoch) {
+            held.missing = Some(gap);
+        }
+    }
+
+    /// What this host cannot learn any more of the log of this epoch.
+    pub(crate) fn missing(&self, epoch: Epoch) -> Option<Gap> {
+        self.held().filter(|held| held.epoch == epoch)?.missing
     }
 
     /// A write has succeeded.

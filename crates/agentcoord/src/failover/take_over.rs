@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentcoord_core::agent::ProcessIdentity;
 use agentcoord_core::ids::Id;
-use agentcoord_core::mode::{Finding, ModeRow, Phase};
+use agentcoord_core::mode::{Finding, Loss, ModeRow, Phase};
 use agentcoord_core::{Error, Result, waypoint};
 use agentcoord_fs::{ModeLock, process};
 use agentcoord_redis::Sighting;
@@ -40,8 +40,12 @@ impl Host {
         let looked = Instant::now();
         let reason = match verdict {
             Verdict::Fine => {
+                let missing = self.suspicion().missing(row.epoch);
                 self.suspicion().drop_it(row.epoch);
-                return Ok(row.clone());
+                return match missing {
+                    Some(gap) => self.cannot_continue(gap).await,
+                    None => Ok(row.clone()),
+                };
             }
             Verdict::Wrong(error) => return Err(error),
             Verdict::Lost(reason) => reason,
@@ -113,12 +117,8 @@ impl Host {
                     Verdict::Lost("Redis has lost changes that it had acknowledged".to_owned())
                 }
                 Finding::Same => Verdict::Fine,
-                Finding::Restarted => Verdict::Lost("Redis was restarted".to_owned()),
-                Finding::Empty => Verdict::Lost("Redis does not hold this workspace any more".to_owned()),
-                Finding::Older => Verdict::Lost("Redis came back with older data".to_owned()),
-                Finding::Closed => Verdict::Wrong(Error::unavailable(
-                    "this workspace is closed, because somebody is deleting it; `agentcoord store purge` finishes that",
-                )),
+                Finding::Lost(loss) => Verdict::Lost(in_words(loss).to_owned()),
+                Finding::Closed => Verdict::Wrong(closed()),
                 Finding::Newer => Verdict::Wrong(Error::Refused {
                     policy: "newer_in_redis",
                     reason: format!(
@@ -153,6 +153,14 @@ impl Host {
     }
 }
 
+fn in_words(loss: Loss) -> &'static str {
+    match loss {
+        Loss::Restarted => "Redis was restarted",
+        Loss::Empty => "Redis does not hold this workspace any more",
+        Loss::Older => "Redis came back with older data",
+    }
+}
+
 /// An error's own words, without its kind.
 pub(crate) fn reason_of(error: &Error) -> String {
     match error {
@@ -167,6 +175,12 @@ fn note(row: &ModeRow) -> Result<String> {
     let why = row.reason.as_deref().unwrap_or("Redis was away");
     let who = row.complainant.as_deref().filter(|who| complaining_process(who).is_none()).unwrap_or("system");
     Entry::new(who, "engine_switch", context, format!("{why}; {{carried}} changes came from journals")).encode()
+}
+
+pub(crate) fn closed() -> Error {
+    Error::unavailable(
+        "this workspace is closed, because somebody is deleting it; `agentcoord store purge` finishes that",
+    )
 }
 
 pub(crate) fn mode_is_gone() -> Error {

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use agentcoord_core::engine::EngineKind;
-use agentcoord_core::ids::Id;
 use agentcoord_core::{Error, Result};
 use agentcoord_fs::{ModeEngine, ModeRow};
 use agentcoord_redis::{Admission, Deadlines, RedisEngine, RedisWakes};
 
 use super::{Host, Opened, Serving, Style};
 use crate::config::BackendChoice;
-use crate::decide::{SHARED, note_restart};
+use crate::decide::{note_restart, owner_of};
 use crate::failover::mirror::{Mirror, MirrorFeed};
 use crate::failover::replicate;
 use crate::news::News;
@@ -95,14 +94,20 @@ impl Host {
     }
 
     /// How long to wait for Redis. Where files may take over, what is not answered within half of the time after which
-    /// they do is asked again, or elsewhere.
+    /// they do is asked again, or elsewhere; who has a slow way to Redis makes that time longer.
     pub(crate) fn deadlines(&self) -> Deadlines {
         let usual = Deadlines::default();
         if self.config().backend != BackendChoice::Auto {
             return usual;
         }
         let window = self.config().detection;
-        Deadlines { connect: usual.connect.min(window / 4), call: usual.call.min(window / 2) }
+        Deadlines { connect: window / 4, call: usual.call.min(window / 2) }
+    }
+
+    /// How long to wait for Redis when a whole state is carried: a page takes longer than a call.
+    pub(crate) fn deadlines_of_pages(&self) -> Deadlines {
+        let Deadlines { connect, call } = self.deadlines();
+        Deadlines { connect, call: call.max(Deadlines::default().call) }
     }
 
     pub(crate) fn redis_engine(&self, row: &ModeRow) -> Result<RedisEngine> {
@@ -111,7 +116,7 @@ impl Host {
             instance: row.instance.clone().unwrap_or_default(),
             epoch: row.epoch,
             generation: row.generation.to_string(),
-            owner: row.owner.as_ref().map_or(SHARED.to_owned(), Id::to_string),
+            owner: owner_of(row),
         };
         RedisEngine::new(self.url()?, self.namespace().name(), admission, self.deadlines(), self.clock())
     }

@@ -1,6 +1,6 @@
 //! The steps of an operation, on Redis and on the files.
 
-use agentcoord_core::mode::{Finding, ModeEngine, Phase};
+use agentcoord_core::mode::{Finding, Loss, ModeEngine, Phase};
 
 use super::state::{At, Begun, Packet, Record, State, small};
 use super::world::{Answer, Call, Event, Reply, Verb, request};
@@ -148,7 +148,7 @@ impl Scenario {
     pub(super) fn admits(&self, state: &State) -> bool {
         match state.row.judge(&state.redis.found()) {
             Finding::Same => true,
-            Finding::Restarted => !self.has(Guard::RunAdmission),
+            Finding::Lost(Loss::Restarted) => !self.has(Guard::RunAdmission),
             _ => false,
         }
     }

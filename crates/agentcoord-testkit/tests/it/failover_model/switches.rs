@@ -8,7 +8,7 @@ use agentcoord_core::mode::{Finding, ModeEngine, ModeRow, Phase};
 use agentcoord_core::replica::continuation;
 
 use super::operations::number;
-use super::state::{At, Begun, HOSTS, Late, Meta, Part, State, Step, Then, WriteBack, small};
+use super::state::{At, Begun, Late, Meta, Part, State, Step, Then, WriteBack, small};
 use super::world::{Event, World};
 use super::{Action, Guard, Loss, Scenario};
 
@@ -27,7 +27,7 @@ impl Scenario {
             state.processes[n].admitted = Some(state.redis.run);
             return self.resume(state, n);
         }
-        let may = finding.is_none_or(Finding::is_loss);
+        let may = finding.is_none_or(|finding| matches!(finding, Finding::Lost(_)));
         let row = if self.has(Guard::CompleteReplica) {
             state.row.take_over("a process", "gone")
         } else {
@@ -76,7 +76,7 @@ impl Scenario {
             }
             Step::Arrive { run } => {
                 let lineage = state.redis.meta.map_or_else(String::new, |meta| meta.lineage.to_string());
-                let row = state.row.arrive(&run.to_string(), &lineage, 1, HOSTS[0].clone());
+                let row = ModeRow { instance: Some(lineage), ..(*state.row).clone() }.arrive(&run.to_string(), 1);
                 state.row = Arc::new(row.expect("a return"));
                 Some(Step::Publish(Then::AsTheRowSays))
             }
@@ -139,7 +139,7 @@ impl Scenario {
     /// The return begins.
     pub(super) fn leave(&self, state: &mut State, n: usize) {
         let known = state.redis.meta.map(|meta| Epoch(meta.epoch.into()));
-        state.row = Arc::new(state.row.leave(known).expect("files that serve"));
+        state.row = Arc::new(state.row.leave(known, "").expect("files that serve"));
         state.processes[n].at = At::Locked(Step::Publish(Then::Return));
     }
 

@@ -6,7 +6,7 @@ use agentcoord::core::engine::EngineKind;
 use agentcoord::core::waypoint;
 use futures_util::StreamExt;
 
-use super::process::{End, READY};
+use super::process::{End, Fall, READY};
 use super::scene::Scene;
 
 /// Cases that are played at the same time.
@@ -29,7 +29,7 @@ const fn at(place: &'static str, nth: u32, after: &'static str, is_keeper: bool)
 impl Case {
     pub(super) fn end(&self) -> End {
         let (place, after) = (self.place.to_owned(), self.after.to_owned());
-        End { place, nth: self.nth, after, is_stop: false, kills_redis: false }
+        End { place, nth: self.nth, after, fall: Fall::Killed, kills_redis: false }
     }
 }
 
@@ -210,6 +210,27 @@ async fn returning(case: Case) {
     scene.ends(true).await;
 }
 
+/// Killed while it carries a state to Redis that has never been there.
+const FIRST_RETURN: [Case; 3] =
+    [at("return/closed", 1, READY, true), at("return/written", 1, READY, true), at("return/opened", 1, READY, true)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_that_is_killed_in_the_return_of_a_workspace_begun_on_files_is_survived() {
+    each(FIRST_RETURN, returning_what_began_on_files).await;
+}
+
+async fn returning_what_began_on_files(case: Case) {
+    let mut scene = Scene::new(true);
+    scene.server.kill9();
+    scene.both_work(case.end(), case.is_keeper, false).await;
+    scene.other().gets_on().await;
+    scene.redis_comes();
+    scene.falling().falls().await;
+    scene.all_is_well(true).await;
+    scene.an_outage_later(true).await;
+    scene.ends(true).await;
+}
+
 /// The first decision of a workspace.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed_in_the_first_decision_is_survived() {
@@ -223,10 +244,14 @@ async fn a_process_that_is_killed_in_the_first_decision_is_survived() {
     scene.ends(true).await;
 }
 
-/// What Redis holds is copied to files that know nothing of it: the row of the first decision, the end of the copy, and
-/// the row that says that the files hold everything.
-const FILLING: [Case; 3] =
-    [at("mode/row", 1, "", true), at("replica/applied", 1, "", true), at("mode/row", 2, "", true)];
+/// What Redis holds is copied to files that know nothing of it: the row of the first decision, the end of the copy, that of
+/// the rest, and the row that says that the files hold everything.
+const FILLING: [Case; 4] = [
+    at("mode/row", 1, "", true),
+    at("replica/applied", 1, "", true),
+    at("replica/applied", 2, "", true),
+    at("mode/row", 2, "", true),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_keeper_that_is_killed_while_it_fills_files_that_were_lost_is_survived() {

@@ -30,6 +30,15 @@ pub(super) fn quick(session: SessionBuilder) -> SessionBuilder {
     session.patience(Duration::from_secs(60))
 }
 
+/// What becomes of a process at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Fall {
+    Killed,
+    Stopped,
+    /// Only the thread that comes there waits.
+    HeldUp,
+}
+
 /// Where a process ends, or stops.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct End {
@@ -39,8 +48,7 @@ pub(super) struct End {
     pub(super) nth: u32,
     /// Counted from when this place is reached; empty: from the start.
     pub(super) after: String,
-    /// Stopped, not killed.
-    pub(super) is_stop: bool,
+    pub(super) fall: Fall,
     /// Redis is killed where the count begins.
     pub(super) kills_redis: bool,
 }
@@ -168,13 +176,18 @@ impl Process {
     /// Waits until it has been killed, or stopped, at the place where it was to be.
     pub(super) async fn falls(&mut self) {
         let end = self.orders.end.clone().unwrap();
-        if end.is_stop {
-            let stat = format!("/proc/{}/stat", self.pid());
-            self.wait("its stop", |_| fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))).await;
-        } else {
-            assert_eq!(self.ended().await.signal(), Some(9), "{end:?}");
+        let reached = self.file("reached");
+        match end.fall {
+            Fall::Killed => assert_eq!(self.ended().await.signal(), Some(9), "{end:?}"),
+            Fall::Stopped => {
+                let stat = format!("/proc/{}/stat", self.pid());
+                self.wait("its stop", |_| fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))).await;
+            }
+            Fall::HeldUp => {
+                self.wait("its place", |_| fs::read_to_string(&reached).is_ok_and(|text| text == end.place)).await;
+            }
         }
-        assert_eq!(fs::read_to_string(self.file("reached")).ok(), Some(end.place.clone()), "{end:?}");
+        assert_eq!(fs::read_to_string(reached).ok(), Some(end.place.clone()), "{end:?}");
     }
 
     /// Waits until more was acknowledged to it.

@@ -7,11 +7,11 @@ use agentcoord::core::engine::EngineKind;
 use agentcoord::{Config, Connection, Error, Style};
 
 use super::matrix::{Case, each};
-use super::process::{End, READY};
+use super::process::{End, Fall, PATIENCE, READY};
 use super::scene::Scene;
 
 fn stop_at(place: &'static str) -> End {
-    End { is_stop: true, ..Case { place, nth: 1, after: READY, is_keeper: true }.end() }
+    End { fall: Fall::Stopped, ..Case { place, nth: 1, after: READY, is_keeper: true }.end() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,6 +76,38 @@ async fn returning(place: &'static str) {
     scene.ends(false).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_flushed_in_the_middle_of_a_return_does_not_serve_half_of_it() {
+    each(["return/copied", "return/leaving"], flushed_in_a_return).await;
+}
+
+/// The server and the connection stay, and what was copied is gone.
+async fn flushed_in_a_return(place: &'static str) {
+    let mut scene = stopped_in_a_return(place).await;
+    drop(scene.server.command(&["FLUSHALL"]));
+    scene.falling().go_on();
+    scene.served_by("redis").await;
+    scene.all_is_well(false).await;
+    scene.an_outage_later(false).await;
+    scene.ends(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_stops_to_answer_in_the_middle_of_a_return_leaves_the_files_in_charge() {
+    each(["return/closed", "return/written"], stopping_to_answer_in_a_return).await;
+}
+
+async fn stopping_to_answer_in_a_return(place: &'static str) {
+    let mut scene = stopped_in_a_return(place).await;
+    scene.server.pause();
+    scene.falling().go_on();
+    scene.all_is_well(false).await;
+    assert_eq!(scene.condition().await.engine, "files");
+    scene.server.resume();
+    scene.an_outage_later(false).await;
+    scene.ends(false).await;
+}
+
 /// The one that is stopped has copied everything, and does not hold the lock yet: others may return before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_return_that_others_have_overtaken_is_not_finished() {
@@ -117,7 +149,8 @@ async fn a_keeper_that_is_stopped_at_the_end_of_a_return_removes_nothing_that_co
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_keeper_that_is_stopped_while_it_fills_files_that_were_lost_is_waited_for() {
     let mut scene = Scene::that_has_lost_its_files().await;
-    scene.start_falling(End { after: String::new(), ..stop_at("replica/applied") }, false);
+    // What the log has beyond the copy is applied twice: before the lock, and under it.
+    scene.start_falling(End { after: String::new(), nth: 2, ..stop_at("replica/applied") }, false);
     scene.falling().falls().await;
     scene.start_other();
     scene.nobody_is_served().await;
@@ -127,9 +160,29 @@ async fn a_keeper_that_is_stopped_while_it_fills_files_that_were_lost_is_waited_
     scene.ends(false).await;
 }
 
+/// Neither the keeper's other work nor anybody else waits for what is copied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_ends_the_sessions_of_the_dead_while_it_copies_a_state() {
+    let mut scene = in_a_return(End { fall: Fall::HeldUp, ..stop_at("return/copied") }).await;
+    scene.other().is_killed().await;
+    let give_up = Instant::now() + PATIENCE;
+    while scene.watch.store().await.unwrap().now().await.unwrap().0.sessions > 1 {
+        assert!(Instant::now() < give_up, "the keeper does not look");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(scene.condition().await.engine, "files");
+    scene.falling().go_on();
+    scene.served_by("redis").await;
+}
+
 async fn stopped_in_a_return(place: &'static str) -> Scene {
+    in_a_return(stop_at(place)).await
+}
+
+/// The keeper has come to its end in a return.
+async fn in_a_return(end: End) -> Scene {
     let mut scene = Scene::new(false);
-    scene.both_work(stop_at(place), true, false).await;
+    scene.both_work(end, true, false).await;
     scene.other().gets_on().await;
     scene.redis_goes().await;
     scene.other().gets_on().await;

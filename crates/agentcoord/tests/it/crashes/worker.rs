@@ -15,7 +15,9 @@ use agentcoord_testkit::history::Recorder;
 use agentcoord_testkit::history::locks::{Call, Outcome};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
-use super::process::{End, GOES_ON, ORDERS, Orders, PATIENCE, READY, REST, RESTS, file, histories, kept_by, quick};
+use super::process::{
+    End, Fall, GOES_ON, ORDERS, Orders, PATIENCE, READY, REST, RESTS, file, histories, kept_by, quick,
+};
 
 /// The pause between two rounds of work, as of an agent that thinks.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -46,8 +48,10 @@ fn reached(place: &'static str) {
         return;
     }
     fs::write(file(orders, "reached"), place).unwrap();
-    if end.is_stop {
-        kill_process(getpid(), Signal::STOP).unwrap();
+    if end.fall != Fall::Killed {
+        if end.fall == Fall::Stopped {
+            kill_process(getpid(), Signal::STOP).unwrap();
+        }
         // The signal may stop another thread first; this one goes no further.
         while !file(orders, GOES_ON).exists() {
             std::thread::sleep(Duration::from_millis(1));

@@ -1,9 +1,11 @@
 //! Redis goes and comes back while agents work.
 
+mod by_hand;
 mod copies;
 mod guards;
 mod outages;
 mod partial;
+mod shared;
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,10 @@ use agentcoord::core::op::Verb;
 use agentcoord::core::request::VoidRequest;
 use agentcoord::core::table::Table;
 use agentcoord::core::task::{TaskFilter, TaskQueue};
-use agentcoord::{CoordinationClient, SessionBuilder};
+use agentcoord::{Connection, CoordinationClient, SessionBuilder};
+use agentcoord_fs::{Namespace, StateDir};
+
+use crate::place::Place;
 
 /// Redis that was healthy for so long gets everything back.
 const RETURN_AFTER: Duration = Duration::from_millis(300);
@@ -55,6 +60,21 @@ pub(crate) async fn settled(session: &CoordinationClient, since: Csn, client: &s
         }
         assert!(Instant::now() < give_up, "the request was not settled");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The files of a workspace, behind its back.
+fn namespace(place: &Place, connection: &Connection) -> Namespace {
+    let state_dir = StateDir::open(place.dir.path().join("state")).unwrap();
+    Namespace::open(&state_dir, connection.namespace()).unwrap()
+}
+
+/// Waits until no keeper is left, which might still write.
+async fn keeper_has_ended(namespace: &Namespace) {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    while namespace.try_become_keeper().is_none() {
+        assert!(Instant::now() < give_up, "the keeper does not end");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
