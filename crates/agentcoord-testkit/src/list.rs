@@ -161,12 +161,6 @@ macro_rules! conformance {
             failed_task_is_retried_until_attempts_are_used_up,
             a_failure_without_retry_is_final,
             released_task_keeps_its_place,
-            a_dead_workers_task_returns_to_the_queue,
-            a_task_that_loses_its_workers_ends_dead,
-            a_lease_ends_a_claim_unless_extended,
-            a_claims_own_lease_comes_first,
-            the_end_of_a_lease_is_told_to_its_holder,
-            a_stale_workers_failure_is_not_written,
             progress_is_shown_and_begins_anew,
             an_unconfirmed_hand_off_moves_on,
             each_task_wakes_one_agent,
@@ -180,6 +174,16 @@ macro_rules! conformance {
             a_rare_task_is_looked_for_in_bounded_pages,
             counters_follow_the_tasks,
             bad_task_requests_write_nothing,
+        );
+        $crate::cases_of!(
+            $harness,
+            leases,
+            a_dead_workers_task_returns_to_the_queue,
+            a_task_that_loses_its_workers_ends_dead,
+            a_lease_ends_a_claim_unless_extended,
+            a_claims_own_lease_comes_first,
+            the_end_of_a_lease_is_told_to_its_holder,
+            a_stale_workers_failure_is_not_written,
         );
         $crate::cases_of!(
             $harness,

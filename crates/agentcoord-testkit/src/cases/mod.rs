@@ -10,6 +10,7 @@ pub mod dispatch;
 pub mod fences;
 pub mod history;
 pub mod inboxes;
+pub mod leases;
 pub mod locks;
 pub mod onlookers;
 pub mod overlaps;

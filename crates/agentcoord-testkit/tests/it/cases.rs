@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const NOUNS: [&str; 16] = [
+const NOUNS: [&str; 17] = [
     "locks",
     "overlaps",
     "onlookers",
@@ -12,6 +12,7 @@ const NOUNS: [&str; 16] = [
     "deadlocks",
     "agents",
     "tasks",
+    "leases",
     "retries",
     "dependencies",
     "dispatch",
