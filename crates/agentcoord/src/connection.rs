@@ -224,7 +224,12 @@ impl Connection {
     /// As [`Connection::run`], for what keeps a session or takes something back: it never waits for other requests.
     pub(crate) async fn keep_up<V: Verb>(&self, actor: &Actor, body: V) -> Result<V::Reply> {
         let number = self.inner.shared.requests.next_for_upkeep().await;
-        self.ask(number.number, actor, body).await
+        self.unfenced().ask(number.number, actor, body).await
+    }
+
+    /// The same connection for what counts although the lock has ended: what was taken goes back.
+    pub(crate) fn unfenced(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), fence: None }
     }
 
     /// Asks under a given number.

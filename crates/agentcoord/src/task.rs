@@ -416,7 +416,7 @@ impl Claimed {
     async fn put_back(&self) -> Result<()> {
         let request = self.connection.next_number().await;
         let body = ReleaseTask { key: self.claim.key.clone(), token: self.claim.token };
-        match self.connection.ask(request.number, &self.actor, body).await {
+        match self.connection.unfenced().ask(request.number, &self.actor, body).await {
             Ok(_) | Err(Error::Stale { .. }) => Ok(()),
             Err(error) => Err(Error::OutcomeUnknown { request: request.number, source: Some(Box::new(error)) }),
         }

@@ -1,5 +1,7 @@
 //! Two terminals and one file, on both engines.
 
+use std::time::Duration;
+
 use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 use rustix::process::Signal;
@@ -91,4 +93,24 @@ fn claim_that_cannot_be_given_a_deadline_gives_its_task_back() {
     proxy.heal();
     let task = far.data(&["tasks", "claim"])["task"].take();
     assert!(task["deadline"].is_string(), "{task}");
+}
+
+#[test]
+fn claim_under_a_lock_that_ends_meanwhile_gives_its_task_back() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.port());
+    let repository = Repository::new();
+    let on = |url: &str| repository.bare().flag("--backend").flag("redis").flag("--redis-url").flag(url).agent("ann");
+    let (direct, far) = (on(&server.url()), on(&proxy.url()));
+    let id = direct.data(&["tasks", "add", "No lease of its own"])["task"]["id"].as_str().unwrap().to_owned();
+    let token = direct.data(&["locks", "acquire", "src/a.rs"])["token"].to_string();
+    proxy.hold_requests(Requests::containing("task_extend"));
+    let claiming = std::thread::spawn(move || far.flag("--fence").flag(&token).run(&["tasks", "claim"]));
+    assert!(proxy.wait_held(1, Duration::from_secs(10)));
+    direct.data(&["locks", "release", "src/a.rs"]);
+    proxy.release_requests();
+    let said = claiming.join().unwrap();
+    assert_eq!(said.exit, 9, "{}", said.stderr);
+    let task = direct.data(&["tasks", "show", &id])["task"].take();
+    assert_eq!((&task["status"], &task["attempt"]), (&json!("pending"), &json!(0)), "{}", said.stderr);
 }
