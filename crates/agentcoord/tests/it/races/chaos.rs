@@ -10,7 +10,7 @@ use agentcoord::{Config, Connection, SessionBuilder, Style};
 use agentcoord_testkit::random::Random;
 use agentcoord_testkit::redis_server::RedisServer;
 
-use super::row;
+use super::{SEED, row, setting};
 use crate::place::Place;
 
 /// Redis that does not answer is gone after this.
@@ -25,7 +25,19 @@ pub(super) fn quick(session: SessionBuilder) -> SessionBuilder {
     session.detection(DETECTION).return_after(RETURN_AFTER)
 }
 
-/// The same for a connection without a session.
+/// How many outages there are to be.
+const CYCLES: &str = "AGENTCOORD_SOAK_CYCLES";
+/// Outages before everything begins anew: histories are judged as a whole, and what is stored grows while those who would copy
+/// it are killed.
+const CYCLES_AN_EPISODE: u64 = 10;
+
+/// The seed and the outages of each episode; without a setting there are `usual` outages.
+pub(super) fn episodes(usual: u64) -> impl Iterator<Item = (u64, u64)> {
+    let (cycles, seed) = (setting(CYCLES, usual), setting(SEED, 1));
+    let begun = (0..cycles).step_by(usize::try_from(CYCLES_AN_EPISODE).unwrap());
+    begun.zip(seed..).map(move |(begun, seed)| (seed, CYCLES_AN_EPISODE.min(cycles - begun)))
+}
+
 pub(super) fn quick_config(config: &mut Config) {
     config.detection = DETECTION;
     config.return_after = RETURN_AFTER;

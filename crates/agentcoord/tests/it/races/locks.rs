@@ -16,17 +16,14 @@ use agentcoord_testkit::random::Random;
 
 use agentcoord_testkit::redis_server::RedisServer;
 
-use super::chaos::{Chaos, Outages, Running};
+use super::chaos::{self, Chaos, Outages, Running};
 use super::{Crowd, PATIENCE, PROCESSES, SEED, Worker, histories, row, setting};
 use crate::place::Place;
 
 const SECONDS: &str = "AGENTCOORD_SOAK_SECONDS";
-const CYCLES: &str = "AGENTCOORD_SOAK_CYCLES";
 
 /// The test that its processes run again.
 const OUTAGES: &str = "races::locks::locks_survive_outages_of_redis";
-/// A longer race over outages is run as several with so many outages each, because histories are judged as a whole.
-const CYCLES_AN_EPISODE: u64 = 10;
 /// The longest race over outages.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -54,17 +51,13 @@ fn locks_survive_outages_of_redis() {
     if let Some(worker) = Worker::of_environment() {
         return worker.work(work);
     }
-    let (cycles, seed) = (setting(CYCLES, 12), setting(SEED, 1));
     let processes = u32::try_from(setting(PROCESSES, 4)).unwrap();
-    let (mut left, mut seed) = (cycles, seed);
-    while left > 0 {
-        let most = left.min(CYCLES_AN_EPISODE);
+    for (at, (seed, cycles)) in chaos::episodes(12).enumerate() {
         let server = RedisServer::start();
         let place = Place::on(&server.url());
-        let chaos = Chaos::new(server, &place, seed, most);
+        let chaos = Chaos::new(server, &place, seed, cycles);
         let (killed, report, outages) = episode_of(OUTAGES, &place, seed, processes, None, Some(chaos));
-        outages.unwrap().print(seed, processes, killed, report.calls, report.granted, left == cycles);
-        (left, seed) = (left - most, seed + 1);
+        outages.unwrap().print(seed, processes, killed, report.calls, report.granted, at == 0);
     }
 }
 

@@ -21,7 +21,8 @@ use super::{Crowd, PROCESSES, SEED, Worker, histories, row, setting};
 use crate::place::Place;
 
 const TASKS: &str = "AGENTCOORD_SOAK_TASKS";
-const CYCLES: &str = "AGENTCOORD_SOAK_CYCLES";
+/// The test that its processes run again.
+const OUTAGES: &str = "races::tasks::every_task_is_done_once_whatever_becomes_of_redis";
 
 /// Tasks are about one of these.
 const TAGS: [&str; 4] = ["backend", "frontend", "docs", "tests"];
@@ -47,13 +48,17 @@ fn every_task_is_done_once_whatever_becomes_of_redis() {
     if let Some(worker) = Worker::of_environment() {
         return worker.work(work);
     }
-    let (cycles, seed) = (setting(CYCLES, 8), setting(SEED, 1));
     let processes = u32::try_from(setting(PROCESSES, 4)).unwrap();
+    for (at, (seed, cycles)) in chaos::episodes(8).enumerate() {
+        episode(seed, processes, cycles, at == 0);
+    }
+}
+
+fn episode(seed: u64, processes: u32, cycles: u64, is_first: bool) {
     let server = RedisServer::start();
     let place = Place::on(&server.url());
     let chaos = Chaos::new(server, &place, seed, cycles);
-    let test = "races::tasks::every_task_is_done_once_whatever_becomes_of_redis";
-    let mut crowd = Crowd::new(test, &place, seed, Duration::from_secs(100_000));
+    let mut crowd = Crowd::new(OUTAGES, &place, seed, Duration::from_secs(100_000));
     crowd.next.falls_back = true;
     let mut supervisor = Supervisor { place: &place, number: CHUNK, seed, done: done(&crowd.next), outages: None };
     supervisor.outages = Some(chaos.begin());
@@ -62,7 +67,7 @@ fn every_task_is_done_once_whatever_becomes_of_redis() {
     let judged = check(&history::read(&histories(place.dir.path())));
     let report: Report = judged.unwrap_or_else(|what| panic!("seed {seed} with {processes} processes: {what}"));
     assert_eq!(report.tasks as u64, finals.values().sum::<u64>(), "every task has a history");
-    supervisor.outages.unwrap().end().print(seed, processes, killed, report.tasks, report.claimed, true);
+    supervisor.outages.unwrap().end().print(seed, processes, killed, report.tasks, report.claimed, is_first);
 }
 
 fn race(test: &'static str, place: fn() -> Place) {
