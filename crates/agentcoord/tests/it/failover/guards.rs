@@ -7,12 +7,20 @@ use agentcoord::core::engine::EngineKind;
 use agentcoord::core::op::Actor;
 use agentcoord::core::task::{CreateTasks, NewTask};
 use agentcoord::{Config, Connection, CoordinationClient, Error, Style, process};
-use agentcoord_fs::{ModeEngine, ModeRow};
+use agentcoord_fs::{ModeEngine, ModeRow, Namespace};
 use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 
 use super::{RETURN_AFTER, engine, keeper_has_ended, namespace, quick, served_by, titles};
 use crate::place::Place;
+
+/// A workspace that Redis serves, and in which nobody lives any more.
+async fn left_on_redis(place: &Place) -> Namespace {
+    let one = quick(place.session("one")).await.unwrap();
+    let namespace = namespace(place, one.connection());
+    one.close().await.unwrap();
+    namespace
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_lack_something_do_not_take_over_and_are_filled() {
@@ -48,9 +56,7 @@ async fn files_that_lack_something_do_not_take_over_and_are_filled() {
 async fn files_that_cannot_be_filled_leave_redis_in_its_epoch() {
     let server = RedisServer::start();
     let place = Place::on(&server.url());
-    let one = quick(place.session("one")).await.unwrap();
-    let namespace = namespace(&place, one.connection());
-    one.close().await.unwrap();
+    let namespace = left_on_redis(&place).await;
     let row = namespace.row().unwrap().unwrap();
     namespace.lock_mode().unwrap().write(&ModeRow { replica_complete: false, ..row.clone() }).unwrap();
     let unreadable = format!("ac:{{{}}}:{}:task:unreadable", namespace.name(), row.generation);
@@ -159,9 +165,7 @@ async fn a_return_for_which_redis_is_too_small_leaves_nothing_behind() {
 async fn a_workspace_whose_purge_was_cut_off_says_so() {
     let server = RedisServer::start();
     let place = Place::on(&server.url());
-    let one = quick(place.session("one")).await.unwrap();
-    let namespace = namespace(&place, one.connection());
-    one.close().await.unwrap();
+    let namespace = left_on_redis(&place).await;
     let row = namespace.row().unwrap().unwrap();
     // As the first steps of a purge leave it.
     namespace.lock_mode().unwrap().write(&ModeRow { right_to_take_over: false, ..row.clone() }).unwrap();
@@ -179,9 +183,7 @@ async fn a_workspace_whose_purge_was_cut_off_says_so() {
 async fn commands_go_back(because_of: &str) -> Duration {
     let server = RedisServer::start();
     let place = Place::on(&server.url());
-    let one = quick(place.session("one")).await.unwrap();
-    let namespace = namespace(&place, one.connection());
-    one.close().await.unwrap();
+    let namespace = left_on_redis(&place).await;
     let taken = namespace.row().unwrap().unwrap().take_over(because_of, "gone").and_then(|row| row.installed());
     namespace.lock_mode().unwrap().write(&taken.unwrap()).unwrap();
     let begun = Instant::now();
