@@ -194,11 +194,7 @@ impl<H> Shared<H> {
     async fn end(&self, task: &Task, end: &End) -> Result<Option<Task>> {
         let turn = self.turn();
         let next = turn.as_ref().map(|_| NextTask { wait: Some(0), ..self.claim.clone().into() });
-        let claim = match task.end(end.clone(), next).await {
-            // A claim that is refused takes the end along with it, which is said alone then.
-            Err(Error::Refused { .. }) if turn.is_some() => task.end(end.clone(), None).await?,
-            ended => ended?,
-        };
+        let claim = task.end(end.clone(), next).await?;
         let (Some(turn), Some(claim)) = (turn, claim) else { return Ok(None) };
         match Task::read(self.holder.clone(), claim).await {
             Ok(next) => {

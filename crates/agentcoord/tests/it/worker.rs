@@ -28,7 +28,7 @@ on_both_engines!(
     worker_past_its_grace_puts_back_what_runs,
     dropped_worker_puts_back_what_runs,
     lost_claim_drops_the_handler_and_writes_nothing,
-    end_that_comes_with_a_claim_that_is_refused_is_said_alone,
+    end_that_comes_with_a_claim_that_is_too_complex_counts,
     worker_of_a_lost_session_ends,
     task_of_a_killed_worker_runs_again_elsewhere,
 );
@@ -229,7 +229,7 @@ async fn lost_claim_drops_the_handler_and_writes_nothing(place: &Place) {
     assert_eq!((task.status, task.crashes), (TaskStatus::Completed, 1));
 }
 
-async fn end_that_comes_with_a_claim_that_is_refused_is_said_alone(place: &Place) {
+async fn end_that_comes_with_a_claim_that_is_too_complex_counts(place: &Place) {
     let lead = Arc::new(place.session("lead").await.unwrap());
     let words: Vec<String> = (0..16).map(|n| format!("can {n:02}")).collect();
     let clever = words.iter().fold(place.session("clever"), agentcoord::SessionBuilder::capability).await.unwrap();
