@@ -366,8 +366,7 @@ impl Task {
 
     /// Whether this attempt has been completed or has failed by this agent's own word, for whoever has missed the answer.
     pub(crate) async fn has_ended(&self) -> Result<bool> {
-        let store = self.holder.connection.store().await?;
-        let TaskDetail { task, setbacks, .. } = store.tasks().show(&IdPrefix::parse("id", &self.claim.key)?).await?;
+        let TaskDetail { task, setbacks, .. } = look_at(&self.holder.connection, &self.claim).await?;
         let is_this =
             |attempt, agent: &Option<String>| attempt == self.claim.attempt && *agent == self.detail.task.agent;
         let is_completed = task.status == TaskStatus::Completed && is_this(task.attempt, &task.agent);
@@ -398,8 +397,7 @@ impl Claimed {
     }
 
     async fn read(&self) -> Result<TaskDetail> {
-        let store = self.connection.store().await?;
-        store.tasks().show(&IdPrefix::parse("id", &self.claim.key)?).await
+        look_at(&self.connection, &self.claim).await
     }
 
     /// Reads it, and gives it a deadline when it has none.
@@ -434,6 +432,12 @@ impl Drop for Claimed {
             release_later(&self.connection, &self.actor, &self.claim);
         }
     }
+}
+
+/// The task of a claim as it is stored now.
+async fn look_at(connection: &Connection, claim: &ClaimRef) -> Result<TaskDetail> {
+    let store = connection.store().await?;
+    store.tasks().show(&IdPrefix::parse("id", &claim.key)?).await
 }
 
 fn release_later(connection: &Connection, actor: &Actor, claim: &ClaimRef) {
