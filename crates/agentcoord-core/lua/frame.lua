@@ -69,13 +69,12 @@ local function begin()
             fenced = {epoch = tonumber(epoch or '0'), instance = instance or '', closed = closed == '1'},
         })
     end
-    local slot = ring_key(request)
-    local known, ring, client, beat
+    local known, slot, client, beat
     if ACTOR == 'session' then
-        known, ring, client, beat =
-            unpack(ask('HMGET', HOT, 'state', 'ring/' .. slot, 'client/' .. CLIENT, 'pulse/' .. ACTOR_NAME))
+        known, slot, client, beat =
+            unpack(ask('HMGET', HOT, 'state', 'ring/' .. ring, 'client/' .. CLIENT, 'pulse/' .. ACTOR_NAME))
     else
-        known, ring, client = unpack(ask('HMGET', HOT, 'state', 'ring/' .. slot, 'client/' .. CLIENT))
+        known, slot, client = unpack(ask('HMGET', HOT, 'state', 'ring/' .. ring, 'client/' .. CLIENT))
     end
     if frozen then
         wall = tonumber(frozen)
@@ -88,17 +87,17 @@ local function begin()
     state.clock = move_clock(state.clock)
     now = state.clock.now
     pause = now - pause
-    note('ring', slot, ring)
-    note('client', CLIENT, client)
+    note('ring', ring, slot, HOT)
+    note('client', CLIENT, client, HOT)
     if ACTOR == 'session' then
-        note('pulse', ACTOR_NAME, beat)
+        note('pulse', ACTOR_NAME, beat, HOT)
     end
     return orient()
 end
 
 -- The stored answer when this request was made before.
 local function replay()
-    local slot = get('ring', ring_key(request))
+    local slot = get('ring', ring)
     if not slot or slot.request < request then
         return nil
     end
@@ -113,7 +112,7 @@ end
 
 -- Keeps the answer in the request's slot, and the slots alive.
 local function remember(answer)
-    put('ring', ring_key(request), {request = request, digest = DIGEST, answer = answer})
+    put('ring', ring, {request = request, digest = DIGEST, answer = answer})
     local client = get('client', CLIENT)
     if not client or client.expires < now + REPLAY_TTL then
         put('client', CLIENT, {expires = now + 2 * REPLAY_TTL})
@@ -206,14 +205,11 @@ local function commit(reply, refusal)
     for _, slot in ipairs(dirty) do
         local kind, key, record = slot.kind, slot.key, slot.after
         local is_hot, bytes = HOT_TABLES[kind], ''
-        if record and is_hot then
-            bytes = cmsgpack.pack(is_hot.fields(record))
-            hot[#hot + 1] = kind .. '/' .. key
-            hot[#hot + 1] = bytes
-        elseif record then
-            bytes = cmsgpack.pack(record)
-            cold[#cold + 1] = stored(kind, key)
-            cold[#cold + 1] = bytes
+        if record then
+            bytes = shapes[kind].pack(record)
+            local list = is_hot and hot or cold
+            list[#list + 1] = is_hot and kind .. '/' .. key or stored(kind, key)
+            list[#list + 1] = bytes
         elseif slot.before and is_hot then
             hot_gone[#hot_gone + 1] = kind .. '/' .. key
         elseif slot.before then
@@ -227,7 +223,7 @@ local function commit(reply, refusal)
     for _, of_index in pairs(delta) do
         for entry, sign in pairs(of_index) do
             if sign > 0 then
-                entered[#entered + 1] = 0
+                entered[#entered + 1] = '0'
                 entered[#entered + 1] = entry
             elseif sign < 0 then
                 removed[#removed + 1] = entry

@@ -241,7 +241,7 @@ function lock.offer(key, waiter)
         mode = waiter.mode, paths = waiter.paths, since = wall, ticket = key, intent = waiter.intent,
         offer = now + OFFER,
     })
-    waiter = copy(waiter)
+    waiter = copy('lock_ticket', waiter)
     waiter.offered = token
     put('lock_ticket', key, waiter)
     wake(key)

@@ -45,35 +45,16 @@ local TAIL_MOST = 256
 local TOKEN_SEQUENCES = 68719476736
 local TOKEN_EPOCHS = 131072
 
--- The tables that live in the hot hash: between a record and the array of its fields.
-local HOT_TABLES = {
-    pulse = {
-        record = function(beat, progress)
-            return {beat = beat, progress = progress}
-        end,
-        fields = function(record)
-            return {record.beat, record.progress}
-        end,
-    },
-    client = {
-        record = function(expires)
-            return {expires = expires}
-        end,
-        fields = function(record)
-            return {record.expires}
-        end,
-    },
-    ring = {
-        record = function(of_request, digest, answer)
-            return {request = of_request, digest = digest, answer = answer}
-        end,
-        fields = function(record)
-            return {record.request, record.digest, record.answer}
-        end,
-    },
-}
+-- The tables that live in the hot hash.
+local HOT_TABLES = {pulse = true, client = true, ring = true}
+-- How records are read, copied and packed, by table. Filled by a text that is made from the records' own fields.
+local shapes = {}
+-- More values than any record has fields.
+local ANY_FIELDS = 1000
 
-local request, state, now, wall, pause
+-- Of this call: its request as a number, and the key of its replay slot.
+local request, ring
+local state, now, wall, pause
 -- Records that were looked at, by table and key, and in order those that were put or deleted.
 local touched, dirty
 -- Names of blobs of records that this step deletes.
@@ -115,7 +96,7 @@ end
 
 -- A number as text. Lua itself prints 14 digits only.
 local function text(number)
-    return string.format('%.0f', number)
+    return string.format('%d', number)
 end
 
 -- Digits of a number as an index part.
@@ -123,7 +104,12 @@ local PADDED = 16
 
 -- A number as an index part: byte order is number order.
 local function pad(number)
-    return string.format('%016.0f', number)
+    return string.format('%016d', number)
+end
+
+-- Where a client keeps the answer to a request.
+local function ring_key(client, number)
+    return client .. '/' .. text(number % REPLAY_WINDOW)
 end
 
 -- Begins a call. The library lives as long as the server: nothing of the call before may be left.
@@ -133,18 +119,12 @@ local function enter(keys, arguments)
         KNOWN, LINK = unpack(arguments, 1, 16)
     ARGUMENTS = arguments
     request = tonumber(REQUEST)
+    ring = ring_key(CLIENT, request)
     before = before or locale_is_bytewise() and before_by_locale or before_by_bytes
 end
 
-local function copy(record)
-    if not record then
-        return nil
-    end
-    local twin = {}
-    for field, value in pairs(record) do
-        twin[field] = value
-    end
-    return twin
+local function copy(kind, record)
+    return record and shapes[kind].copy(record)
 end
 
 -- Whether two values are equal in all their parts.
@@ -198,22 +178,50 @@ local function ask(command, key, ...)
     return answer
 end
 
-local function unpack_record(bytes, name)
-    local ok, record = pcall(cmsgpack.unpack, bytes)
-    if not ok or type(record) ~= 'table' then
-        fail('CORRUPT a stored record is unreadable', name)
-    end
-    return record
-end
-
 local function stored(kind, key)
     return ROOT .. ':' .. kind .. ':' .. key
 end
 
-local function unpack_session(bytes, key)
+local function unreadable(name)
+    fail('CORRUPT a stored record is unreadable', name)
+end
+
+-- Unpacks a table; `name` is what an error names.
+local function unpack_table(bytes, name)
+    local ok, unpacked = pcall(cmsgpack.unpack, bytes)
+    if not ok or type(unpacked) ~= 'table' then
+        unreadable(name)
+    end
+    return unpacked
+end
+
+local function read_fields(read, bytes, from)
+    return read(cmsgpack.unpack_limit(bytes, ANY_FIELDS, from))
+end
+
+-- Unpacks a record, which is an array of its fields. Another version may have stored more or fewer.
+local function unpack_record(kind, bytes, name)
+    local head, high, low = string.byte(bytes, 1, 3)
+    local count, from = nil, 1
+    if head == 220 and low then
+        count, from = high * 256 + low, 3
+    elseif head and head >= 144 and head < 160 then
+        count = head - 144
+    else
+        unreadable(name)
+    end
+    local readers = shapes[kind].read
+    local ok, record = pcall(read_fields, readers[count] or readers.any, bytes, from)
+    if not ok then
+        unreadable(name)
+    end
+    return record
+end
+
+local function unpack_session(bytes, name)
     local session = sessions[bytes]
     if not session then
-        session = unpack_record(bytes, stored('session', key))
+        session = unpack_record('session', bytes, name)
         if sessions_left == 0 then
             sessions, sessions_left = {}, SESSIONS
         end
@@ -223,20 +231,13 @@ local function unpack_session(bytes, key)
     return session
 end
 
--- Notes a record as it is stored; `bytes` false: there is none.
-local function note(kind, key, bytes)
+-- Notes a record as it is stored, under a name; `bytes` false: there is none.
+local function note(kind, key, bytes, name)
     local record = nil
     if bytes then
-        local hot = HOT_TABLES[kind]
-        if hot then
-            record = hot.record(unpack(unpack_record(bytes, HOT)))
-        elseif kind == 'session' then
-            record = unpack_session(bytes, key)
-        else
-            record = unpack_record(bytes, stored(kind, key))
-        end
+        record = kind == 'session' and unpack_session(bytes, name) or unpack_record(kind, bytes, name)
     end
-    local slot = {kind = kind, key = key, before = record, after = record, dirty = false}
+    local slot = {kind = kind, key = key, before = record, after = record, is_dirty = false}
     local of_kind = touched[kind]
     if not of_kind then
         of_kind = {}
@@ -257,9 +258,10 @@ local function touch(kind, key)
         return slot
     end
     if HOT_TABLES[kind] then
-        return note(kind, key, ask('HGET', HOT, kind .. '/' .. key))
+        return note(kind, key, ask('HGET', HOT, kind .. '/' .. key), HOT)
     end
-    return note(kind, key, ask('GET', stored(kind, key)))
+    local name = stored(kind, key)
+    return note(kind, key, ask('GET', name), name)
 end
 
 -- A record as it stands with the changes of this step, to be read only.
@@ -269,7 +271,7 @@ end
 
 -- A copy of a record, to be changed and put. Once put it is read only.
 local function edit(kind, key)
-    return copy(touch(kind, key).after)
+    return copy(kind, touch(kind, key).after)
 end
 
 -- An index entry of two to seven parts, spelled out: a list of any length would cost twice the time.
@@ -298,13 +300,13 @@ local function changes(index)
     return of_index
 end
 
-local function enter_entry(index, ...)
-    local entry, changed = join(index, ...), changes(index)
+local function enter_entry(index, b, c, d, e, f, g)
+    local entry, changed = join(index, b, c, d, e, f, g), changes(index)
     changed[entry] = (changed[entry] or 0) + 1
 end
 
-local function remove_entry(index, ...)
-    local entry, changed = join(index, ...), changes(index)
+local function remove_entry(index, b, c, d, e, f, g)
+    local entry, changed = join(index, b, c, d, e, f, g), changes(index)
     changed[entry] = (changed[entry] or 0) - 1
 end
 
@@ -326,8 +328,8 @@ local function change(slot, record)
         end
     end
     slot.after = record
-    if not slot.dirty then
-        slot.dirty = true
+    if not slot.is_dirty then
+        slot.is_dirty = true
         dirty[#dirty + 1] = slot
     end
 end
@@ -393,7 +395,7 @@ local function scan(from, to, limit)
             end
         end
     end
-    local found = ask('ZRANGEBYLEX', INDEX, '[' .. from, '(' .. to, 'LIMIT', 0, limit + removed)
+    local found = ask('ZRANGEBYLEX', INDEX, '[' .. from, '(' .. to, 'LIMIT', '0', text(limit + removed))
     index_is_sound = true
     local entries, is_sorted = added, #added == 0
     for _, entry in ipairs(found) do
@@ -513,7 +515,7 @@ local function find(kind, typed)
         local key = string.sub(typed, 1, length)
         local record = get(kind, key)
         if record and string.sub(record.id, 1, #typed) == typed then
-            return key, copy(record)
+            return key, copy(kind, record)
         end
     end
 end
@@ -574,10 +576,6 @@ end
 
 local function ticket_of(number)
     return CLIENT .. '-' .. text(number)
-end
-
-local function ring_key(number)
-    return CLIENT .. '/' .. text(number % REPLAY_WINDOW)
 end
 
 -- The wall time at which a lease time will be reached, if clocks run evenly; for people only.

@@ -192,11 +192,12 @@ end
 -- The slot of another request of this client, or nothing. A request that has not arrived yet is made void, so that it
 -- does nothing when it does arrive.
 local function answer_or_void(number)
-    local slot = get('ring', ring_key(number))
+    local key = ring_key(CLIENT, number)
+    local slot = get('ring', key)
     if slot and slot.request == number and slot.answer ~= '' then
-        return unpack_record(slot.answer, 'replay slot')
+        return unpack_table(slot.answer, 'replay slot')
     end
     if not slot or slot.request < number then
-        put('ring', ring_key(number), {request = number, digest = '', answer = ''})
+        put('ring', key, {request = number, digest = '', answer = ''})
     end
 end

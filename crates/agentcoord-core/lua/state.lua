@@ -38,7 +38,7 @@ local function unpack_state(bytes)
         return known.state
     end
     local csn, token, seq, audit, sealed, clock, next_due, next_calendar, counts, spared =
-        unpack(unpack_record(bytes, HOT))
+        unpack(unpack_table(bytes, HOT))
     local clock_now, clock_wall, boot_id, boot = unpack(clock)
     return {
         csn = csn, token = token, seq = seq, audit = audit, sealed = sealed, next_due = next_due,

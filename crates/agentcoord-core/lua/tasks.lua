@@ -61,14 +61,14 @@ function task.holder(record)
     return record.session and record.name
 end
 
--- The task, if this very claim of the acting session still holds it.
+-- The task, if this very claim of the acting session still holds it; and who acts.
 function task.owned(typed, token)
     local actor = acting()
     local key, record = resolve('task', typed)
     if record.token ~= token or record.session ~= actor.id then
         refuse({stale = {noun = 'task', id = key, owner = task.holder(record), current = record.token}})
     end
-    return key, record
+    return key, record, actor
 end
 
 function task.changed(key, status)
@@ -77,8 +77,8 @@ end
 
 -- The answer to whoever has finished with a task, with the claim of the next one when that is asked for. One that is too
 -- complex gets nothing: refusing it would undo the end of this one.
-function task.finished(key, status, wish)
-    return {key = key, status = status, next = wish and (task.next(acting(), wish) or task.nothing())}
+function task.finished(actor, key, status, wish)
+    return {key = key, status = status, next = wish and (task.next(actor, wish) or task.nothing())}
 end
 
 -- An attempt that did not count.

@@ -1,7 +1,7 @@
-//! The persisted schema: records, as MessagePack maps with named fields; and the state, events and hot records, as arrays
-//! of their fields in order.
+//! The persisted schema: records, the state and events, as MessagePack arrays of their fields in order. What is inside of a
+//! field, like the votes of an approval, has named fields.
 //!
-//! Changing it: fields are only added (to an array at its end), optional, with the meaning of their absence documented. Old writers meet new
+//! Changing it: fields are only added, at the end, optional, with the meaning of their absence documented. Old writers meet new
 //! data during an upgrade: a field that an old script drops when it rewrites a record must be harmless to lose, else
 //! raise [`SCHEMA`], which keeps old clients out. Both dialects write these forms, so a change here is a change in
 //! `lua/` too; the differential test compares them.
@@ -20,19 +20,40 @@ use crate::time::{LeaseClock, LeaseMs, WallMs};
 /// Version of the schema; kept in the namespace's meta record and in the file engine's header.
 pub const SCHEMA: u32 = 1;
 
-/// Declares a record: fields, then after `;` the fields that may be absent.
+/// Declares a record: fields, then after `;` the fields that may be absent, then after another `;` those that seldom are there.
 macro_rules! record {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty),+; $($opt:ident: $oty:ty),* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($field:ident: $ty:ty),+; $($opt:ident: $oty:ty),* $(; $($rare:ident: $rty:ty),+)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[allow(missing_docs, reason = "the fields are those of the domain type of the same name")]
         pub struct $name {
-            $(pub $field: $ty,)*
-            $(#[serde(default, skip_serializing_if = "Option::is_none")] pub $opt: Option<$oty>,)*
+            $(pub $field: $ty,)+
+            $(#[serde(default)] pub $opt: Option<$oty>,)*
+            $($(#[serde(default)] pub $rare: Option<$rty>,)+)?
+        }
+
+        impl crate::record::Shape for $name {
+            const FIELDS: &'static [&'static str] =
+                &[$(stringify!($field),)+ $(stringify!($opt),)* $($(stringify!($rare),)+)?];
+            const USUAL: usize = [$(stringify!($field),)+ $(stringify!($opt),)*].len();
+
+            fn stored(&self) -> crate::Result<Vec<u8>> {
+                let is_usual = true $($(&& self.$rare.is_none())+)?;
+                let mut fields = crate::record::Fields::new(if is_usual { Self::USUAL } else { Self::FIELDS.len() });
+                $(fields.push(&self.$field)?;)+
+                $(fields.push(&self.$opt)?;)*
+                if !is_usual {
+                    $($(fields.push(&self.$rare)?;)+)?
+                }
+                Ok(fields.0)
+            }
         }
     };
 }
 
+mod shape;
 mod board;
 mod dependency;
 mod lock;
@@ -40,6 +61,9 @@ mod task;
 pub use board::{InboxRecord, MessageRecord, ThreadRecord};
 pub use dependency::{AnnouncementRecord, DependencyRecord, LinkRecord};
 pub use lock::{HandoverRecord, LockRecord, LockTicketRecord};
+use shape::Fields;
+pub use shape::Shape;
+pub(crate) use shape::head;
 pub use task::{SetbackRecord, TaskRecord, TaskTicketRecord};
 
 record! {
@@ -152,14 +176,9 @@ impl Record for ApprovalRecord {
     }
 }
 
-/// An audit entry: the bytes as the client encoded them, and when the engine took them in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditRecord {
-    /// The bytes.
-    pub entry: String,
-    /// Wall time of the engine; 0 in entries that were never stamped.
-    #[serde(default)]
-    pub at: WallMs,
+record! {
+    /// An audit entry: the bytes as the client encoded them, and when the engine took them in.
+    AuditRecord { entry: String, at: WallMs; }
 }
 
 impl Record for AuditRecord {
@@ -234,8 +253,9 @@ impl RingRecord {
     }
 }
 
-impl Record for RingRecord {
-    const TABLE: Table = Table::Ring;
+impl Shape for RingRecord {
+    const FIELDS: &'static [&'static str] = &["request", "digest", "answer"];
+    const USUAL: usize = Self::FIELDS.len();
 
     /// The answer as a string, which is how scripts write it: Redis' Lua reads no byte strings of MessagePack.
     fn stored(&self) -> Result<Vec<u8>> {
@@ -253,6 +273,10 @@ impl Record for RingRecord {
         };
         Ok(bytes)
     }
+}
+
+impl Record for RingRecord {
+    const TABLE: Table = Table::Ring;
 
     fn entries(&self, _key: &str, _out: &mut Vec<Entry>) {}
 }

@@ -6,6 +6,8 @@
 //! versions do not meet. A function gets the keys meta, hot, index, events, root, and the arguments as the first lines of
 //! the prelude name them.
 
+mod shapes;
+
 use std::sync::OnceLock;
 
 /// The order of strings by their bytes.
@@ -35,7 +37,7 @@ const BOARD: &str = include_str!("../lua/board.lua");
 /// What several verbs and the reaping share.
 const RULES: &str = include_str!("../lua/rules.lua");
 
-/// What stands once in the library, in its order: a text uses what stands before it.
+/// What stands once in the library, in its order: a text uses what stands before it. The shapes of records follow the prelude.
 const SHARED: [&str; 13] =
     [ORDER, PRELUDE, STATE, FRAME, DERIVE, LOCKS, DEADLOCKS, TASKS, DISPATCH, DEPENDENCIES, RETRIES, BOARD, RULES];
 
@@ -96,10 +98,12 @@ pub struct Library {
 pub fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
+        let [order, prelude, rules @ ..] = SHARED;
+        let shared = [order, prelude, &shapes::text(), &rules.concat()].concat();
         let bodies = ALL.iter().flat_map(|script| [script.name, script.flags(), script.body]);
-        let texts: String = SHARED.into_iter().chain(bodies).collect();
+        let texts: String = std::iter::once(shared.as_str()).chain(bodies).collect();
         let name = format!("agentcoord_{}", &crate::op::sha256(texts.as_bytes())[..12]);
-        let mut source = format!("#!lua name={name}\n{}", SHARED.concat());
+        let mut source = format!("#!lua name={name}\n{shared}");
         for script in ALL {
             let function = format!("{name}_{}", script.name.replace('/', "_"));
             let flags = script.flags();
@@ -176,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::op::Verb;
-    use crate::table::Record;
+    use crate::table::Table;
     use crate::{
         agent as a, approval as p, audit as u, board as b, history as h, limits, lock as l, record, request as q,
         task as t, time,
@@ -436,20 +440,17 @@ mod tests {
         assert_eq!(words_between("local function counters(", ")"), counts);
         let packed = words_between("            counts.blocked", "}").join(" ").replace("counts ", "");
         assert_eq!(packed, counts[1..].join(" "));
-        for (table, fields) in [
-            (record::PulseRecord::TABLE, fields_of::<record::PulseRecord>()),
-            (record::ClientRecord::TABLE, fields_of::<record::ClientRecord>()),
-            (record::RingRecord::TABLE, fields_of::<record::RingRecord>()),
-        ] {
-            let packed = fields.iter().map(|field| format!("record.{field}")).collect::<Vec<_>>().join(", ");
-            assert!(PRELUDE.contains(&format!("return {{{packed}}}")), "{table:?}");
-        }
-        for table in crate::table::Table::ALL {
-            let is_hot = PRELUDE.contains(&format!("\n    {} = {{\n        record = ", table.name()));
-            assert_eq!(is_hot, table.is_hot(), "{table:?}");
+        let hot: Vec<String> = Table::ALL
+            .into_iter()
+            .filter(|table| table.is_hot())
+            .map(|table| format!("{} = true", table.name()))
+            .collect();
+        assert!(PRELUDE.contains(&format!("\nlocal HOT_TABLES = {{{}}}\n", hot.join(", "))), "{hot:?}");
+        for table in Table::ALL {
+            assert_eq!(library().source.matches(&format!("\nshapes.{} = ", table.name())).count(), 1, "{table:?}");
         }
         let state = fields_of::<record::State>().join(", ");
-        assert!(STATE.contains(&format!("local {state} =\n        unpack(unpack_record(bytes, HOT))")), "{state}");
+        assert!(STATE.contains(&format!("local {state} =\n        unpack(unpack_table(bytes, HOT))")), "{state}");
         assert_eq!(fields_of::<time::LeaseClock>(), ["now", "wall", "boot_id", "boot"], "clock");
         let event = ["csn", "at", "client", "request", "actor", "verb", "wakes", "images", "texts", "gone"];
         assert_eq!(fields_of::<record::Event>(), event, "append_event lists these");

@@ -10,9 +10,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::op::{encode, encode_compact};
-use crate::record::Counts;
+use crate::record::{Counts, Shape};
 
 /// The tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,17 +129,9 @@ impl Table {
 }
 
 /// A persisted record: where it lives and what is derived from it.
-pub trait Record: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug {
+pub trait Record: Shape + DeserializeOwned + Clone + PartialEq + fmt::Debug {
     /// The table.
     const TABLE: Table;
-
-    /// This record as it is stored.
-    ///
-    /// # Errors
-    /// `Backend` when it cannot be encoded.
-    fn stored(&self) -> Result<Vec<u8>> {
-        if Self::TABLE.is_hot() { encode_compact(self) } else { encode(self) }
-    }
 
     /// The index entries of this record.
     fn entries(&self, key: &str, out: &mut Vec<Entry>);

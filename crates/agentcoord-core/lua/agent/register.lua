@@ -84,7 +84,7 @@ return step(function(op)
             return resumed(key, record, op)
         end
         if record then
-            record = copy(record)
+            record = copy('agent', record)
             record.session = op.session
             record.role = op.role
             record.capabilities = op.capabilities

@@ -39,7 +39,7 @@ return step(function(op)
         local grant = held[HOLDING[op.mode]] and same_lease(asked)
         if grant then
             if op.ttl then
-                grant = copy(grant)
+                grant = copy('lock', grant)
                 grant.deadline = lock.deadline(op.ttl)
                 put('lock', text(grant.token), grant)
             end

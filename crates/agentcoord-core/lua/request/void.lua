@@ -6,7 +6,7 @@ return step(function(op)
     if ACTOR ~= 'system' then
         forbid('system_only')
     end
-    local key = op.client .. '/' .. text(op.request % REPLAY_WINDOW)
+    local key = ring_key(op.client, op.request)
     local slot = get('ring', key)
     if slot and slot.request >= op.request then
         return {settled = true}

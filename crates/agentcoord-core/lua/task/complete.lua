@@ -3,11 +3,11 @@
 -- returns {key, status, next?}, next as task/claim answers
 
 return step(function(op)
-    local key, record = task.owned(op.key, op.token)
+    local key, record, actor = task.owned(op.key, op.token)
     if record.id ~= op.id then
         refuse({not_found = {noun = 'task', id = op.id}})
     end
     record.has_result = op.has_result or nil
     task.finish(key, record, 'completed')
-    return task.finished(key, 'completed', op.next)
+    return task.finished(actor, key, 'completed', op.next)
 end)

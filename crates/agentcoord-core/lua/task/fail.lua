@@ -3,17 +3,17 @@
 -- returns {key, status, next?}, next as task/claim answers
 
 return step(function(op)
-    local key, record = task.owned(op.key, op.token)
+    local key, record, actor = task.owned(op.key, op.token)
     task.note(key, record, op.reason, nil)
     record.error = op.reason
     if op.retry and record.attempt < record.max_attempts then
         local pause = task.pause(record.backoff or task.BACKOFF, record.attempt, op.chance)
         task.free(record)
         record.retry_at = now + pause
-        return task.finished(key, task.enqueue(key, record), op.next)
+        return task.finished(actor, key, task.enqueue(key, record), op.next)
     end
     local status = op.retry and 'dead' or 'failed'
     task.finish(key, record, status)
     audit.record(op.audit)
-    return task.finished(key, status, op.next)
+    return task.finished(actor, key, status, op.next)
 end)

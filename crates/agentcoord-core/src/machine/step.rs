@@ -278,7 +278,7 @@ impl<'a, R: Rows> Step<'a, R> {
             }
             record.count(&mut self.state.counts, sign.into());
         }
-        let bytes = record.map(Record::stored).transpose()?;
+        let bytes = record.map(|record| record.stored()).transpose()?;
         if let Some(touched) = self.touched.get_mut(&(T::TABLE, key.to_owned())) {
             touched.after = bytes;
             touched.dirty = true;

@@ -16,11 +16,11 @@ record! {
     TaskRecord {
         id: Id, title: String, status: TaskStatus, priority: u8, seq: u64, tags: Vec<String>, requires: Vec<String>,
         attempt: u32, max_attempts: u32, crashes: u32, created_by: String, created_at: WallMs;
-        lease: u64, key: String, has_description: bool, has_payload: bool, has_result: bool,
-        has_dependencies: bool, completed_at: WallMs, error: String, note: String, percent: u8,
-        backoff: Backoff, not_before: WallMs, retry_at: LeaseMs, setbacks: u32, waits_for: u32, lost: u32,
-        session: Id, agent: String, name: String, token: Token, ticket: Ticket, claimed_at: WallMs,
-        deadline: LeaseMs, offer: LeaseMs, search: String
+        lease: u64, session: Id, agent: String, name: String, token: Token, ticket: Ticket, claimed_at: WallMs,
+        deadline: LeaseMs, completed_at: WallMs;
+        offer: LeaseMs, search: String, key: String, has_description: bool, has_payload: bool, has_result: bool,
+        has_dependencies: bool, error: String, note: String, percent: u8, backoff: Backoff, not_before: WallMs,
+        retry_at: LeaseMs, setbacks: u32, waits_for: u32, lost: u32
     }
 }
 

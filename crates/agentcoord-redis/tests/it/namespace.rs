@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use agentcoord_core::Error;
 use agentcoord_core::ids::Epoch;
-use agentcoord_core::record::PulseRecord;
-use agentcoord_core::table::{Record, Table};
+use agentcoord_core::record::{PulseRecord, Shape};
+use agentcoord_core::table::Table;
 use agentcoord_redis::{Deadlines, Meta, Role, Writeback, close, found, raise, reopen, survey};
 
 use crate::server::{Desk, Server, acquire};
