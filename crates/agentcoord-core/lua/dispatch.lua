@@ -85,7 +85,9 @@ function task.take(record, session, agent, name, ticket)
     record.search = nil
 end
 
+-- The answer to a claim; the task comes along.
 function task.claimed(key, record)
+    handed = key
     return {claimed = {key = key, attempt = record.attempt, token = record.token or 0}}
 end
 

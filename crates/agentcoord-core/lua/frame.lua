@@ -9,6 +9,8 @@ local tail, tail_after
 -- It outlives a call; without it more is told than necessary.
 local told, told_left = {}, 0
 local TOLD = 4096
+-- How an answer begins with which a task comes along, in an array of three: the answer, the lease time, and the task.
+local WITH_TASK = '\147'
 
 -- Fetches the events that the caller's host does not know, before anything is executed: it must have all that the answer
 -- may have seen. Returns the answer when it knows too little to be told so, or more than there is.
@@ -188,7 +190,8 @@ local function publish()
     end
 end
 
--- Writes everything and returns the packed answer: the reply, or the refusal of a request that was asked again. Appends
+-- Writes everything and returns the packed answer: the reply, with which a claimed task comes along that is not kept, or the
+-- refusal of a request that was asked again. Appends
 -- an event when a record other than a pulse has changed, or the request was asked again.
 local function commit(reply, refusal)
     local changed = AGAIN == '1' or has_changed()
@@ -210,6 +213,7 @@ local function commit(reply, refusal)
             local list = is_hot and hot or cold
             list[#list + 1] = is_hot and kind .. '/' .. key or stored(kind, key)
             list[#list + 1] = bytes
+            slot.bytes = bytes
         elseif slot.before and is_hot then
             hot_gone[#hot_gone + 1] = kind .. '/' .. key
         elseif slot.before then
@@ -253,6 +257,9 @@ local function commit(reply, refusal)
     call_many('HSET', HOT, hot)
     call_many('HDEL', HOT, hot_gone)
     publish()
+    if handed then
+        return WITH_TASK .. answer .. cmsgpack.pack(now) .. noted('task', handed).bytes
+    end
     return answer
 end
 

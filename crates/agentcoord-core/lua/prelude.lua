@@ -66,6 +66,8 @@ local index_is_sound, known_crowd
 -- Lock paths that have become free and whose waiters are still to be looked at, how many waiters this step may look at,
 -- and how many seeks it may make for tasks that have become ready.
 local freed, turns, seeks
+-- The task that this step has given to its caller.
+local handed
 -- Tags in whose lines nobody waits for a task; nobody joins one before the step is about to end.
 local deserted
 -- Dependencies of tasks that this step may still link or change for work that may be put off.
@@ -90,7 +92,7 @@ local function reset()
     state, now, wall = nil, nil, nil
     touched, dirty, gone_blobs, delta, wakes, settled = {}, {}, {}, {}, {}, 0
     freed, turns, seeks, links = {}, WORK_PER_STEP, SEEKS_PER_STEP, LINKS_PER_STEP
-    deserted = {}
+    deserted, handed = {}, nil
     index_is_sound, known_crowd = false, nil
 end
 

@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 use crate::check;
 use crate::error::{Error, Refusal, Result};
 use crate::ids::{Csn, Epoch, Id, RequestNo, Token};
+use crate::record::TaskRecord;
+use crate::time::LeaseMs;
 
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,9 @@ pub trait Verb: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn blobs(&self) -> Vec<Blob> {
         Vec::new()
     }
+
+    /// Takes the task that came along with the reply.
+    fn take(_reply: &mut Self::Reply, _handed: Handed) {}
 }
 
 /// An immutable byte value, stored once under a name derived from a record's id.
@@ -156,11 +161,47 @@ pub enum Answer<R> {
     Refused(Refusal),
 }
 
+/// A task that comes along with the answer to its claim, so that whoever works on it need not read it. The answer is not kept
+/// with it: asked again, the same request is answered without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// The lease time of the claim.
+    pub now: LeaseMs,
+    /// The task as it was claimed.
+    pub task: TaskRecord,
+}
+
+/// How an answer begins with which a task comes along: as an array of both, while every other answer is a map.
+const WITH_TASK: u8 = 0x93;
+
+impl Handed {
+    /// An answer with a task, as it is stored.
+    pub(crate) fn along(answer: &[u8], now: LeaseMs, task: &[u8]) -> Result<Vec<u8>> {
+        Ok([&[WITH_TASK][..], answer, &encode(&now)?, task].concat())
+    }
+}
+
+impl<R: DeserializeOwned> Answer<R> {
+    /// Decodes what a step has returned; `what` names it in the error.
+    pub fn read(bytes: &[u8], what: &str) -> Result<(Self, Option<Handed>)> {
+        if bytes.first() != Some(&WITH_TASK) {
+            return Ok((decode(bytes, what)?, None));
+        }
+        let (answer, now, task) = decode(bytes, what)?;
+        Ok((answer, Some(Handed { now, task })))
+    }
+}
+
 /// Decodes the answer of a step.
 pub fn answer<V: Verb>(bytes: &[u8]) -> Result<V::Reply> {
-    match decode::<Answer<V::Reply>>(bytes, V::NAME)? {
-        Answer::Done { reply, .. } => Ok(reply),
-        Answer::Refused(refusal) => Err(refusal.into()),
+    match Answer::read(bytes, V::NAME)? {
+        (Answer::Done { mut reply, .. }, handed) => {
+            if let Some(handed) = handed {
+                V::take(&mut reply, handed);
+            }
+            Ok(reply)
+        }
+        (Answer::Refused(refusal), _) => Err(refusal.into()),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::check;
 use crate::error::{Error, Result};
 use crate::ids::{Id, IdPrefix, RequestNo, Ticket, Token};
 use crate::limits;
-use crate::op::{Blob, Op, Verb};
+use crate::op::{Blob, Handed, Op, Verb};
 use crate::time::{LeaseMs, WallMs};
 
 pub use create::{CreateTasks, Created, CreatedTask, NewTask};
@@ -76,6 +76,10 @@ impl Verb for ClaimTask {
         }
         wish(&self.tags, self.lease, self.wait)
     }
+
+    fn take(reply: &mut Claim, handed: Handed) {
+        reply.take(handed);
+    }
 }
 
 /// The claim of the best matching task, in the same step in which another task is finished.
@@ -108,7 +112,7 @@ impl From<ClaimTask> for NextTask {
 }
 
 /// A claim as the rules answer it: what later calls must present.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClaimRef {
     /// The task's short id.
     pub key: String,
@@ -116,7 +120,18 @@ pub struct ClaimRef {
     pub attempt: u32,
     /// The fencing token of the claim.
     pub token: Token,
+    /// The task, when it came along with the answer. Whether it did makes no other claim of it.
+    #[serde(skip)]
+    pub handed: Option<Box<Handed>>,
 }
+
+impl PartialEq for ClaimRef {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.key, self.attempt, self.token) == (&other.key, other.attempt, other.token)
+    }
+}
+
+impl Eq for ClaimRef {}
 
 /// The outcome of a claim or a confirm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +160,14 @@ pub enum Claim {
     },
 }
 
+impl Claim {
+    fn take(&mut self, handed: Handed) {
+        if let Self::Claimed(claim) = self {
+            claim.handed = Some(Box::new(handed));
+        }
+    }
+}
+
 /// Takes up the task that a wake-up announced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmTask {
@@ -158,6 +181,10 @@ impl Verb for ConfirmTask {
 
     fn validate(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn take(reply: &mut Claim, handed: Handed) {
+        reply.take(handed);
     }
 }
 
@@ -279,6 +306,10 @@ impl Verb for CompleteTask {
     fn blobs(&self) -> Vec<Blob> {
         self.result.iter().map(|r| Blob::new("task", &self.id, "result", r.as_bytes())).collect()
     }
+
+    fn take(reply: &mut TaskChanged, handed: Handed) {
+        reply.take(handed);
+    }
 }
 
 /// Calls a task off, also a claimed one: whoever has it is told under the ticket of its claim.
@@ -310,6 +341,14 @@ pub struct TaskChanged {
     /// What the claim of the next task came to, when one was asked for. It counts as a claim of the same request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Claim>,
+}
+
+impl TaskChanged {
+    fn take(&mut self, handed: Handed) {
+        if let Some(next) = &mut self.next {
+            next.take(handed);
+        }
+    }
 }
 
 /// A task as listings show it; long texts are read apart (see [`TaskDetail`]).

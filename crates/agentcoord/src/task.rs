@@ -172,7 +172,7 @@ impl Task {
     pub(crate) async fn read(holder: Holder, claim: ClaimRef) -> Result<Self> {
         let claimed = Claimed::new(holder.connection.clone(), Arc::clone(&holder.actor), claim);
         let detail = claimed.read().await?;
-        Ok(Self { claim: claimed.keep(), holder, detail })
+        Ok(Self { claim: ClaimRef { handed: None, ..claimed.keep() }, holder, detail })
     }
 
     /// The short id.
@@ -396,8 +396,9 @@ impl Claimed {
         Self { connection, actor, claim, is_kept: false }
     }
 
+    /// The task as it was claimed.
     async fn read(&self) -> Result<TaskDetail> {
-        look_at(&self.connection, &self.claim).await
+        self.connection.store().await?.claimed(&self.claim).await
     }
 
     /// Reads it, and gives it a deadline when it has none.
@@ -408,7 +409,7 @@ impl Claimed {
         }
         let ClaimRef { key, token, .. } = self.claim.clone();
         self.connection.run(&self.actor, ExtendTask { key, token, lease: millis(lease) }).await?;
-        self.read().await
+        look_at(&self.connection, &self.claim).await
     }
 
     async fn put_back(&self) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::ids::{Csn, Id, RequestNo, SHORT_ID, Token};
 use crate::limits;
 use crate::machine::lock::Freed;
 use crate::machine::rows::Rows;
-use crate::op::{Actor, Blob, Call, decode};
+use crate::op::{Actor, Blob, Call, Handed, decode};
 use crate::record::{ClientRecord, Event, Image, KeyRecord, NEVER, PulseRecord, RingRecord, SessionRecord, State};
 use crate::table::{Entry, Range, Record, Table, pad};
 use crate::time::{LeaseMs, Reading, WallMs};
@@ -107,6 +107,8 @@ pub(crate) struct Step<'a, R: Rows> {
     pub(crate) seeks: usize,
     /// Tags in whose lines nobody waits for a task; nobody joins one before the step is about to end.
     pub(crate) deserted: BTreeSet<String>,
+    /// The task that this step has given to its caller.
+    pub(crate) handed: Option<String>,
     /// Lease time since the step before.
     pause: u64,
     /// Whether many sessions have fallen silent at once, when somebody had to know.
@@ -136,6 +138,7 @@ impl<'a, R: Rows> Step<'a, R> {
             links: limits::LINKS_PER_STEP,
             seeks: limits::SEEKS_PER_STEP,
             deserted: BTreeSet::new(),
+            handed: None,
             pause,
             crowd_is_silent: None,
         })
@@ -423,9 +426,12 @@ impl<'a, R: Rows> Step<'a, R> {
         if changed {
             self.state.csn.0 += 1;
         }
-        let bytes = answer(self.state.csn)?;
+        let mut answer = answer(self.state.csn)?;
         if changed {
-            self.remember(&bytes)?;
+            self.remember(&answer)?;
+        }
+        if let Some(task) = self.handed.take().and_then(|key| self.touched.get(&(Table::Task, key))?.after.as_ref()) {
+            answer = Handed::along(&answer, self.now, task)?;
         }
         self.move_hints()?;
         let mut images = Vec::new();
@@ -468,7 +474,7 @@ impl<'a, R: Rows> Step<'a, R> {
             })?;
         }
         self.rows.set_state(&self.state)?;
-        Ok(Stepped { answer: bytes, wakes: self.wakes })
+        Ok(Stepped { answer, wakes: self.wakes })
     }
 
     /// Keeps the answer in the request's slot, and the slots alive.

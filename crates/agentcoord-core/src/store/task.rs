@@ -7,11 +7,11 @@ use super::{FETCH_PAGE, Store, entry_of};
 use crate::error::{Noun, Result};
 use crate::ids::{Id, IdPrefix, SHORT_ID};
 use crate::limits;
-use crate::op::Op;
+use crate::op::{Handed, Op};
 use crate::record::{DependencyRecord, KeyRecord, SetbackRecord, TaskRecord};
 use crate::table::{Range, Table, index};
 use crate::task::{
-    CancelTask, Claim, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, Dependency, ExtendTask, FailTask,
+    CancelTask, Claim, ClaimRef, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, Dependency, ExtendTask, FailTask,
     Page, ProgressTask, RedriveTask, ReleaseTask, Setback, StartTask, Task, TaskChanged, TaskDetail, TaskFilter,
     TaskQueue, TaskStatus, WithdrawTask, Withdrawn,
 };
@@ -141,6 +141,30 @@ impl Store {
         Ok(known.into_iter().map(|key| Some(key.filter(|key| key.expires_at > clock.wall)?.digest)).collect())
     }
 
+    /// A claimed task with its long texts. What came along with the claim is not read again.
+    pub async fn claimed(&self, claim: &ClaimRef) -> Result<TaskDetail> {
+        let Some(handed) = &claim.handed else { return self.show(&IdPrefix::parse("id", &claim.key)?).await };
+        let Handed { now, task } = (**handed).clone();
+        let clock = LeaseClock { now, wall: task.claimed_at.unwrap_or(0), ..LeaseClock::default() };
+        self.detail(claim.key.clone(), task, &clock).await
+    }
+
+    /// A task with what is stored beside it.
+    async fn detail(&self, key: String, record: TaskRecord, clock: &LeaseClock) -> Result<TaskDetail> {
+        // Most tasks have none, and a worker waits for this answer.
+        let has_texts = [record.has_description, record.has_payload, record.has_result].contains(&Some(true));
+        let [description, payload, result] = match has_texts {
+            true => self.texts("task", &record.id, ["description", "payload", "result"]).await?,
+            false => [const { None }; 3],
+        };
+        let setbacks = self.setbacks(&key, record.setbacks.unwrap_or(0)).await?;
+        let depends_on =
+            if record.has_dependencies == Some(true) { self.dependencies(&key).await? } else { Vec::new() };
+        let mut task = task(key, record, clock);
+        self.mark_stranded(std::slice::from_mut(&mut task)).await?;
+        Ok(TaskDetail { task, description, payload, result, depends_on, setbacks })
+    }
+
     /// What a task depends on.
     async fn dependencies(&self, key: &str) -> Result<Vec<Dependency>> {
         let entries = self.scan_all(index::needs(key)).await?;
@@ -230,18 +254,7 @@ impl TaskQueue for Store {
     async fn show(&self, id: &IdPrefix) -> Result<TaskDetail> {
         let (key, record) = self.resolve::<TaskRecord>(Noun::Task, id, |t| &t.id).await?;
         let (_, clock) = self.now().await?;
-        // Most tasks have none, and a worker waits for this answer.
-        let has_texts = [record.has_description, record.has_payload, record.has_result].contains(&Some(true));
-        let [description, payload, result] = match has_texts {
-            true => self.texts("task", &record.id, ["description", "payload", "result"]).await?,
-            false => [const { None }; 3],
-        };
-        let setbacks = self.setbacks(&key, record.setbacks.unwrap_or(0)).await?;
-        let depends_on =
-            if record.has_dependencies == Some(true) { self.dependencies(&key).await? } else { Vec::new() };
-        let mut task = task(key, record, &clock);
-        self.mark_stranded(std::slice::from_mut(&mut task)).await?;
-        Ok(TaskDetail { task, description, payload, result, depends_on, setbacks })
+        self.detail(key, record, &clock).await
     }
 
     async fn list(&self, filter: &TaskFilter) -> Result<Page<Task>> {

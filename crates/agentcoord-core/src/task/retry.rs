@@ -7,7 +7,7 @@ use crate::check;
 use crate::error::Result;
 use crate::ids::{Id, IdPrefix, Token};
 use crate::limits;
-use crate::op::Verb;
+use crate::op::{Handed, Verb};
 use crate::time::WallMs;
 
 /// The range of [`FailTask::chance`].
@@ -93,6 +93,10 @@ impl Verb for FailTask {
         check::range("chance", self.chance.into(), 0, CHANCES)?;
         check::line("audit", &self.audit, limits::BLOB_BYTES)?;
         self.next.as_ref().map_or(Ok(()), NextTask::validate)
+    }
+
+    fn take(reply: &mut TaskChanged, handed: Handed) {
+        reply.take(handed);
     }
 }
 

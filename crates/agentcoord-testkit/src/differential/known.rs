@@ -7,7 +7,7 @@ use agentcoord_core::board::{InboxRead, Posted};
 use agentcoord_core::history::Pruned;
 use agentcoord_core::ids::{Id, RequestNo, Ticket, Token};
 use agentcoord_core::lock::{Acquire, Grant, Released, Revoked};
-use agentcoord_core::op::{Actor, Answer, Call, Verb, decode};
+use agentcoord_core::op::{Actor, Answer, Call, Verb};
 use agentcoord_core::request::Voided;
 use agentcoord_core::task::{Claim, Created, TaskChanged, Withdrawn};
 
@@ -108,7 +108,7 @@ pub(super) trait Teach {
 
 /// Learns from an encoded answer.
 pub(super) fn learn<R: Teach + serde::de::DeserializeOwned>(bytes: &[u8], call: &Call, known: &mut Known) {
-    if let Ok(Answer::Done { reply, .. }) = decode::<Answer<R>>(bytes, call.verb) {
+    if let Ok((Answer::Done { reply, .. }, _)) = Answer::<R>::read(bytes, call.verb) {
         reply.teach(call, known);
     }
 }

@@ -48,8 +48,9 @@ impl Debug for Asked {
 }
 
 fn read<V: Verb<Reply: Debug>>(bytes: &[u8]) -> String {
-    match decode::<Answer<V::Reply>>(bytes, V::NAME) {
-        Ok(answer) => format!("{answer:?}"),
+    match Answer::<V::Reply>::read(bytes, V::NAME) {
+        Ok((answer, None)) => format!("{answer:?}"),
+        Ok((answer, Some(handed))) => format!("{answer:?} along with {handed:?}"),
         Err(e) => format!("an answer that cannot be read ({e:?}): {}", bytes.escape_ascii()),
     }
 }

@@ -2,8 +2,8 @@
 
 use agentcoord::core::approval::{Approval, ApprovalStatus, CastVote, Verdict};
 use agentcoord::core::audit::AuditLog;
-use agentcoord::core::op::{Actor, decode, encode};
-use agentcoord::core::record::ApprovalRecord;
+use agentcoord::core::op::{Actor, decode};
+use agentcoord::core::record::{ApprovalRecord, Shape};
 use agentcoord::{Approvers, Ballot, CoordinationClient, Decision, Error, SIGNATURE_NAMESPACE, statement};
 use ring::digest::{SHA256, digest};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -248,7 +248,7 @@ async fn rewrite(place: &Place, stage: &Stage, key: &str, change: impl FnOnce(&m
             let name = format!("ac:{{{namespace}}}:1:approval:{key}");
             let mut changed = record(::redis::cmd("GET").arg(&name).query(&mut redis).unwrap());
             change(&mut changed);
-            ::redis::cmd("SET").arg(&name).arg(encode(&changed).unwrap()).exec(&mut redis).unwrap();
+            ::redis::cmd("SET").arg(&name).arg(changed.stored().unwrap()).exec(&mut redis).unwrap();
         }
         None => {
             let database = place.dir.path().join(format!("state/namespaces/{namespace}/agentcoord.db"));
@@ -256,7 +256,7 @@ async fn rewrite(place: &Place, stage: &Stage, key: &str, change: impl FnOnce(&m
             let stored = files.query_row("SELECT record FROM approval WHERE key = ?1", [key], |row| row.get(0));
             let mut changed = record(stored.unwrap());
             change(&mut changed);
-            let bytes = encode(&changed).unwrap();
+            let bytes = changed.stored().unwrap();
             files.execute("UPDATE approval SET record = ?2 WHERE key = ?1", rusqlite::params![key, bytes]).unwrap();
         }
     }

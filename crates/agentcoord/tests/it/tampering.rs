@@ -7,8 +7,8 @@ use agentcoord::core::audit::verify::{Stored, Tampering, Witness};
 use agentcoord::core::audit::{AppendAudit, AuditLog, Extent};
 use agentcoord::core::engine::EngineKind;
 use agentcoord::core::limits::SEAL_RUN;
-use agentcoord::core::op::{Actor, decode, encode, encode_compact};
-use agentcoord::core::record::{AuditRecord, SealRecord, State};
+use agentcoord::core::op::{Actor, decode, encode_compact};
+use agentcoord::core::record::{AuditRecord, SealRecord, Shape, State};
 use agentcoord::{BackendChoice, Config, Connection, Style};
 use agentcoord_testkit::redis_server::RedisServer;
 
@@ -56,7 +56,7 @@ impl BackDoor {
     }
 
     fn write(&mut self, seq: u64, record: &AuditRecord) {
-        self.put("audit", &seq.to_string(), &encode(record).unwrap());
+        self.put("audit", &seq.to_string(), &record.stored().unwrap());
     }
 
     fn state(&mut self, change: impl FnOnce(&mut State)) {
@@ -86,7 +86,7 @@ impl BackDoor {
             hashes.push_str(&head.hash.to_string());
             if seq % SEAL_RUN == 0 || seq == entries {
                 let seal = SealRecord { hashes: std::mem::take(&mut hashes) };
-                self.put("seal", &((seq - 1) / SEAL_RUN + 1).to_string(), &encode(&seal).unwrap());
+                self.put("seal", &((seq - 1) / SEAL_RUN + 1).to_string(), &seal.stored().unwrap());
             }
         }
         head
@@ -253,7 +253,7 @@ on_both! {
         forged.hashes.replace_range(64..65, first);
         let second = &forged.hashes[64..128];
         assert_ne!(second, &decode::<SealRecord>(&seal, "seal").unwrap().hashes[64..128]);
-        scene.door.put("seal", "1", &encode(&forged).unwrap());
+        scene.door.put("seal", "1", &forged.stored().unwrap());
         assert_eq!(scene.first_bad().await, Some((2, Tampering::Edited)));
     }
 

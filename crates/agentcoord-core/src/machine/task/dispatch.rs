@@ -146,7 +146,7 @@ fn assign<R: Rows>(
     take(step, &mut task, &acting.id, &acting.session.agent, &acting.session.name, ticket)?;
     task.deadline = lease.or(task.lease).map(|lease| step.now + lease);
     step.put(&key, &task)?;
-    Ok(claimed(key, &task))
+    Ok(claimed(step, key, &task))
 }
 
 fn take<R: Rows>(
@@ -171,8 +171,10 @@ fn take<R: Rows>(
     Ok(())
 }
 
-fn claimed(key: String, task: &TaskRecord) -> Claim {
-    Claim::Claimed(ClaimRef { key, attempt: task.attempt, token: task.token.unwrap_or_default() })
+/// The answer to a claim; the task comes along.
+fn claimed<R: Rows>(step: &mut Step<'_, R>, key: String, task: &TaskRecord) -> Claim {
+    step.handed = Some(key.clone());
+    Claim::Claimed(ClaimRef { key, attempt: task.attempt, token: task.token.unwrap_or_default(), handed: None })
 }
 
 /// Makes a task ready: the longest-waiting claim that matches gets it at once, else it waits in its queues.
@@ -335,7 +337,7 @@ pub(in crate::machine) fn confirm<R: Rows>(step: &mut Step<'_, R>, body: Confirm
     task.deadline = waiter.lease.or(task.lease).map(|lease| step.now + lease);
     task.claimed_at = Some(step.wall);
     step.put(&key, &task)?;
-    Ok(claimed(key, &task))
+    Ok(claimed(step, key, &task))
 }
 
 pub(in crate::machine) fn withdraw<R: Rows>(step: &mut Step<'_, R>, body: WithdrawTask) -> Ruled<Withdrawn> {
