@@ -180,6 +180,10 @@ end
 
 reap = function(limit)
     for _, entry in ipairs(due(limit)) do
+        -- What a step has changed makes its scans longer: it leaves the rest to later ones.
+        if #dirty >= WORK_PER_STEP then
+            break
+        end
         local settle = #entry == 4 and DUE[entry[3]]
         if settle and stands(entry) then
             settled = settled + 1

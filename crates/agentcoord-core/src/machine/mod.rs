@@ -128,6 +128,10 @@ fn settled<R: Rows>(rows: &mut R, call: &Call, reading: &Reading, answer: Vec<u8
 /// Settles at most `limit` due items, and passes on the locks that this has freed.
 fn reap<R: Rows>(step: &mut Step<'_, R>, limit: usize) -> Ruled<()> {
     for entry in step.due(limit)? {
+        // What a step has changed makes its scans longer: it leaves the rest to later ones.
+        if step.changed() >= limits::WORK_PER_STEP {
+            break;
+        }
         let [_, _, table, key] = entry.parts()[..] else { continue };
         let Some(table) = Table::parse(table).filter(|_| step.stands(&entry)) else { continue };
         step.settle();

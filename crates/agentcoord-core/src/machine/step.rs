@@ -97,6 +97,8 @@ pub(crate) struct Step<'a, R: Rows> {
     /// Blobs of records that this step deletes.
     gone: Vec<String>,
     settled: u64,
+    /// Records that were put or deleted.
+    changed: usize,
     /// Lock paths that have become free and whose waiters are still to be looked at.
     pub(crate) freed: VecDeque<Freed>,
     /// Waiters that this step may still look at for them, and for tasks.
@@ -133,6 +135,7 @@ impl<'a, R: Rows> Step<'a, R> {
             wakes: Vec::new(),
             gone: Vec::new(),
             settled: 0,
+            changed: 0,
             freed: VecDeque::new(),
             turns: limits::WORK_PER_STEP,
             links: limits::LINKS_PER_STEP,
@@ -284,6 +287,7 @@ impl<'a, R: Rows> Step<'a, R> {
         let bytes = record.map(|record| record.stored()).transpose()?;
         if let Some(touched) = self.touched.get_mut(&(T::TABLE, key.to_owned())) {
             touched.after = bytes;
+            self.changed += usize::from(!touched.dirty);
             touched.dirty = true;
         }
         Ok(())
@@ -384,6 +388,11 @@ impl<'a, R: Rows> Step<'a, R> {
 
     pub(crate) fn settled(&self) -> u64 {
         self.settled
+    }
+
+    /// Records that this step has put or deleted so far.
+    pub(crate) fn changed(&self) -> usize {
+        self.changed
     }
 
     /// Replaces the slot of another request of the same client.
