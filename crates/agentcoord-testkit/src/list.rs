@@ -327,6 +327,7 @@ macro_rules! conformance {
             requests,
             a_repeat_returns_the_first_answer,
             a_repeat_is_answered_after_the_session,
+            a_step_that_has_settled_much_leaves_the_rest,
             a_number_with_another_body_is_refused,
             late_copy_of_a_request_asked_again_does_nothing,
             late_copy_of_a_request_refused_again_does_nothing,

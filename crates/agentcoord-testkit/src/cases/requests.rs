@@ -1,5 +1,6 @@
 //! The envelope of every mutation: its number, its repeats, its event.
 
+use agentcoord_core::agent::Tick;
 use agentcoord_core::audit::AppendAudit;
 use agentcoord_core::board::{OpenThread, PostMessage};
 use agentcoord_core::ids::Epoch;
@@ -254,4 +255,20 @@ pub async fn late_copy_of_a_request_refused_again_does_nothing(scene: Scene) {
     assert!(matches!(ada.send(&first).await, Err(Error::NotFound { .. })));
     assert_eq!(scene.store().engine().step(again).await.expect("the same answer"), heard);
     assert_eq!(scene.csn().await, csn, "the refusal was remembered once");
+}
+
+/// A client that has gone silent leaves up to a window of replay slots: a step that forgets one leaves the next to a later step.
+pub async fn a_step_that_has_settled_much_leaves_the_rest(scene: Scene) {
+    for _ in 0..2 {
+        let client = scene.system().await;
+        for _ in 0..limits::WORK_PER_STEP {
+            client.ask(entry("{}")).await.expect("accepted");
+        }
+    }
+    scene.pass(3 * limits::REPLAY_TTL).await;
+    let system = scene.system().await;
+    for next_in in [Some(0), Some(2 * limits::REPLAY_TTL)] {
+        let ticked = system.ask(Tick { most: 64 }).await.expect("accepted");
+        assert_eq!((ticked.settled, ticked.next_in), (1, next_in));
+    }
 }
