@@ -53,10 +53,10 @@ macro_rules! record {
     };
 }
 
-mod shape;
 mod board;
 mod dependency;
 mod lock;
+mod shape;
 mod task;
 pub use board::{InboxRecord, MessageRecord, ThreadRecord};
 pub use dependency::{AnnouncementRecord, DependencyRecord, LinkRecord};

@@ -3,8 +3,8 @@
 
 use crate::record::{
     AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, DependencyRecord, HandoverRecord,
-    InboxRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord, SealRecord,
-    SessionRecord, SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord, head,
+    InboxRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord,
+    SealRecord, SessionRecord, SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord, head,
 };
 use crate::table::Record;
 

@@ -11,9 +11,9 @@ use crate::op::{Handed, Op};
 use crate::record::{DependencyRecord, KeyRecord, SetbackRecord, TaskRecord};
 use crate::table::{Range, Table, index};
 use crate::task::{
-    CancelTask, Claim, ClaimRef, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, Dependency, ExtendTask, FailTask,
-    Page, ProgressTask, RedriveTask, ReleaseTask, Setback, StartTask, Task, TaskChanged, TaskDetail, TaskFilter,
-    TaskQueue, TaskStatus, WithdrawTask, Withdrawn,
+    CancelTask, Claim, ClaimRef, ClaimTask, CompleteTask, ConfirmTask, CreateTasks, Created, Dependency, ExtendTask,
+    FailTask, Page, ProgressTask, RedriveTask, ReleaseTask, Setback, StartTask, Task, TaskChanged, TaskDetail,
+    TaskFilter, TaskQueue, TaskStatus, WithdrawTask, Withdrawn,
 };
 use crate::time::LeaseClock;
 

@@ -121,7 +121,8 @@ impl Bare {
         // An entry is its number, when it began, microseconds, the command with its arguments, and from where it came.
         type Entry = (i64, i64, u32, Vec<Vec<u8>>, Value, Value);
         let log: Vec<Entry> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(&mut self.connection).await?;
-        let of_others = log.iter().filter(|(_, _, _, command, ..)| command.first().is_none_or(|name| name != b"SLOWLOG"));
+        let of_others =
+            log.iter().filter(|(_, _, _, command, ..)| command.first().is_none_or(|name| name != b"SLOWLOG"));
         Ok(of_others.map(|(_, _, taken, ..)| *taken).max().unwrap_or(0))
     }
 

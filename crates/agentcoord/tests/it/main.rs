@@ -16,6 +16,7 @@ macro_rules! on_both_engines {
 mod approvals;
 mod board;
 mod child;
+mod claims;
 mod crashes;
 mod engines;
 mod events;
