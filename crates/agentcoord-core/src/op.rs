@@ -205,13 +205,13 @@ pub fn answer<V: Verb>(bytes: &[u8]) -> Result<V::Reply> {
     }
 }
 
-/// Encodes a value as MessagePack with field names, the form of records, bodies and answers.
+/// Encodes a value as MessagePack with field names, the form of bodies and answers.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     rmp_serde::to_vec_named(value).map_err(|e| Error::backend("a value cannot be encoded", e))
 }
 
-/// Encodes a value as MessagePack without field names: fields go by their order. The form of the state, of events and of
-/// hot records, which are encoded with almost every step.
+/// Encodes a value as MessagePack without field names: fields go by their order. The form of the state and
+/// of events, which are encoded with almost every step; that of records is [`Shape`](crate::record::Shape).
 pub fn encode_compact<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     rmp_serde::to_vec(value).map_err(|e| Error::backend("a value cannot be encoded", e))
 }

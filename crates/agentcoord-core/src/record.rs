@@ -20,13 +20,43 @@ use crate::time::{LeaseClock, LeaseMs, WallMs};
 /// Version of the schema; kept in the namespace's meta record and in the file engine's header.
 pub const SCHEMA: u32 = 1;
 
+/// Gives the records of all tables to a macro.
+macro_rules! with_all_records {
+    ($then:ident) => {
+        $then!(
+            $crate::record::AgentRecord,
+            $crate::record::SessionRecord,
+            $crate::record::PulseRecord,
+            $crate::record::LockRecord,
+            $crate::record::LockTicketRecord,
+            $crate::record::HandoverRecord,
+            $crate::record::TaskRecord,
+            $crate::record::TaskTicketRecord,
+            $crate::record::SetbackRecord,
+            $crate::record::DependencyRecord,
+            $crate::record::LinkRecord,
+            $crate::record::AnnouncementRecord,
+            $crate::record::ThreadRecord,
+            $crate::record::MessageRecord,
+            $crate::record::ApprovalRecord,
+            $crate::record::AuditRecord,
+            $crate::record::SealRecord,
+            $crate::record::KeyRecord,
+            $crate::record::ClientRecord,
+            $crate::record::RingRecord,
+            $crate::record::InboxRecord,
+        )
+    };
+}
+pub(crate) use with_all_records;
+
 /// Declares a record: fields, then after `;` the fields that may be absent, then after another `;` those that seldom are there.
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident {
         $($field:ident: $ty:ty),+; $($opt:ident: $oty:ty),* $(; $($rare:ident: $rty:ty),+)?
     }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[allow(missing_docs, reason = "the fields are those of the domain type of the same name")]
         pub struct $name {
             $(pub $field: $ty,)+

@@ -9,12 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::op::decode;
-use crate::record::{
-    AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, Counts, DependencyRecord,
-    HandoverRecord, InboxRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, NEVER,
-    PulseRecord, RingRecord, SealRecord, SessionRecord, SetbackRecord, State, TaskRecord, TaskTicketRecord,
-    ThreadRecord,
-};
+use crate::record::{Counts, NEVER, State, with_all_records};
 use crate::table::{Entry, Record, Table};
 
 /// Every primary record of a namespace.
@@ -73,29 +68,7 @@ fn derive(table: Table, key: &str, record: &[u8], entries: &mut Vec<Entry>, coun
             }
         };
     }
-    by_table!(
-        AgentRecord,
-        SessionRecord,
-        PulseRecord,
-        LockRecord,
-        LockTicketRecord,
-        HandoverRecord,
-        TaskRecord,
-        TaskTicketRecord,
-        SetbackRecord,
-        DependencyRecord,
-        LinkRecord,
-        AnnouncementRecord,
-        ThreadRecord,
-        MessageRecord,
-        ApprovalRecord,
-        AuditRecord,
-        SealRecord,
-        KeyRecord,
-        ClientRecord,
-        RingRecord,
-        InboxRecord,
-    );
+    with_all_records!(by_table);
     Ok(())
 }
 

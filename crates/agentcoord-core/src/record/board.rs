@@ -1,6 +1,6 @@
 //! Records of the board.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Counts;
 use crate::board::{ThreadPriority, ThreadStatus};

@@ -1,6 +1,6 @@
 //! Records of what tasks depend on, and of the work that is left over them.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Counts;
 use crate::table::{Entry, Record, Table, index};

@@ -1,6 +1,6 @@
 //! Records of tasks.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Counts;
 use crate::ids::{Id, Ticket, Token};

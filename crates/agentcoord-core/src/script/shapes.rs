@@ -1,11 +1,7 @@
 //! How scripts read and write records: made from the records' own fields, and spelled out, because a loop over names would
 //! cost several times as much.
 
-use crate::record::{
-    AgentRecord, AnnouncementRecord, ApprovalRecord, AuditRecord, ClientRecord, DependencyRecord, HandoverRecord,
-    InboxRecord, KeyRecord, LinkRecord, LockRecord, LockTicketRecord, MessageRecord, PulseRecord, RingRecord,
-    SealRecord, SessionRecord, SetbackRecord, TaskRecord, TaskTicketRecord, ThreadRecord, head,
-};
+use crate::record::{head, with_all_records};
 use crate::table::Record;
 
 /// The text that fills the table `shapes` of the prelude: for each kind of record `read`, by the number of stored fields or for
@@ -14,29 +10,7 @@ pub(super) fn text() -> String {
     macro_rules! shapes {
         ($($record:ty),+ $(,)?) => { [$(shape::<$record>()),+].concat() };
     }
-    shapes![
-        AgentRecord,
-        SessionRecord,
-        PulseRecord,
-        LockRecord,
-        LockTicketRecord,
-        HandoverRecord,
-        TaskRecord,
-        TaskTicketRecord,
-        SetbackRecord,
-        DependencyRecord,
-        LinkRecord,
-        AnnouncementRecord,
-        ThreadRecord,
-        MessageRecord,
-        InboxRecord,
-        ApprovalRecord,
-        AuditRecord,
-        SealRecord,
-        KeyRecord,
-        ClientRecord,
-        RingRecord,
-    ]
+    with_all_records!(shapes)
 }
 
 fn shape<R: Record>() -> String {
