@@ -99,9 +99,9 @@ function task.queued(ticket, waiter)
 end
 
 -- Gives a task to the acting session.
-function task.assign(actor, key, record, lease)
+function task.assign(actor, key, record, wish)
     task.take(record, actor.id, actor.session.agent, actor.session.name, ticket_of(request))
-    lease = lease or record.lease
+    local lease = wish.lease or record.lease or wish.fallback
     record.deadline = lease and now + lease
     put('task', key, record)
     return task.claimed(key, record)
@@ -111,12 +111,12 @@ function task.nothing()
     return {nothing = {pending = math.max(0, state.counts.pending)}}
 end
 
--- Claims the best task that matches a wish {tags, lease, wait}, else waits for one. Nil when that is too complex.
+-- Claims the best task that matches a wish {tags, lease, fallback, wait}, else waits for one. Nil when that is too complex.
 function task.next(actor, wish)
     local capabilities = task.capabilities(actor)
     local key, record, too_complex = task.best(wish.tags, capabilities)
     if key then
-        return task.assign(actor, key, record, wish.lease)
+        return task.assign(actor, key, record, wish)
     elseif too_complex then
         return nil
     elseif wish.wait == 0 then
@@ -126,6 +126,7 @@ function task.next(actor, wish)
     local waiter = {
         seq = next_seq(), session = actor.id, agent = actor.session.agent, name = actor.session.name, tags = wish.tags,
         capabilities = capabilities, since = wall, lease = wish.lease, deadline = wish.wait and now + wish.wait,
+        fallback = wish.fallback,
     }
     put('task_ticket', ticket, waiter)
     return task.queued(ticket, waiter)

@@ -43,8 +43,10 @@ pub struct ClaimTask {
     pub id: Option<String>,
     /// The task must carry any of these; empty: any task. Sorted, without repeats (see [`ClaimTask::new`]).
     pub tags: Vec<String>,
-    /// How long the claim lasts in milliseconds; none: the task's own lease, else the session.
+    /// How long the claim lasts in milliseconds; none: the task's own lease, else `fallback`.
     pub lease: Option<u64>,
+    /// How long the claim lasts in milliseconds when neither it nor the task says so; none: as long as the session.
+    pub fallback: Option<u64>,
     /// How long to wait for a task in milliseconds: 0 answers at once, none waits without limit.
     pub wait: Option<u64>,
 }
@@ -55,7 +57,7 @@ impl ClaimTask {
     pub fn new(mut tags: Vec<String>) -> Self {
         tags.sort();
         tags.dedup();
-        Self { id: None, tags, lease: None, wait: None }
+        Self { id: None, tags, lease: None, fallback: None, wait: None }
     }
 }
 
@@ -74,6 +76,7 @@ impl Verb for ClaimTask {
                 return Err(alone("wait", wait.to_string()));
             }
         }
+        check::duration("fallback", self.fallback)?;
         wish(&self.tags, self.lease, self.wait)
     }
 
@@ -97,7 +100,7 @@ impl NextTask {
     /// A claim for any task with any of the tags, waiting without limit.
     #[must_use]
     pub fn new(tags: Vec<String>) -> Self {
-        ClaimTask::new(tags).into()
+        Self { tags: ClaimTask::new(tags).tags, ..Self::default() }
     }
 
     fn validate(&self) -> Result<()> {
@@ -105,9 +108,9 @@ impl NextTask {
     }
 }
 
-impl From<ClaimTask> for NextTask {
-    fn from(claim: ClaimTask) -> Self {
-        Self { tags: claim.tags, lease: claim.lease, wait: claim.wait }
+impl From<NextTask> for ClaimTask {
+    fn from(next: NextTask) -> Self {
+        Self { id: None, tags: next.tags, lease: next.lease, fallback: None, wait: next.wait }
     }
 }
 

@@ -182,6 +182,7 @@ macro_rules! conformance {
             a_task_that_loses_its_workers_ends_dead,
             a_lease_ends_a_claim_unless_extended,
             a_claims_own_lease_comes_first,
+            a_claims_fallback_comes_last,
             the_end_of_a_lease_is_told_to_its_holder,
             a_stale_workers_failure_is_not_written,
         );

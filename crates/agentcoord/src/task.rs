@@ -94,23 +94,17 @@ impl CoordinationClient {
 }
 
 impl Connection {
-    /// Claims a task and reads it, for somebody who comes back for it, as the commands of a shell do. The claim lasts for
-    /// `fallback` when neither the request nor the task says how long.
+    /// Claims a task and reads it, for somebody who comes back for it, as the commands of a shell do.
     ///
     /// # Errors
-    /// Those of the claim. A task that cannot be read or bounded is put back; `OutcomeUnknown` when that may have failed.
+    /// Those of the claim. A task that cannot be read is put back; `OutcomeUnknown` when that may have failed.
     ///
     /// # Cancel safety
     /// Cancel-safe: dropped, it leaves the line or puts the task back, with the next [`Connection::settle`].
-    pub async fn claim_and_read(
-        &self,
-        actor: &Actor,
-        body: ClaimTask,
-        fallback: Duration,
-    ) -> Result<Option<TaskDetail>> {
+    pub async fn claim_and_read(&self, actor: &Actor, body: ClaimTask) -> Result<Option<TaskDetail>> {
         let Claim::Claimed(claim) = self.claim(actor, body).await? else { return Ok(None) };
         let claimed = Claimed::new(self.clone(), Arc::new(actor.clone()), claim);
-        let read = claimed.bounded(fallback).await;
+        let read = claimed.read().await;
         if read.is_err() {
             claimed.put_back().await?;
         }
@@ -399,17 +393,6 @@ impl Claimed {
     /// The task as it was claimed.
     async fn read(&self) -> Result<TaskDetail> {
         self.connection.store().await?.claimed(&self.claim).await
-    }
-
-    /// Reads it, and gives it a deadline when it has none.
-    async fn bounded(&self, lease: Duration) -> Result<TaskDetail> {
-        let detail = self.read().await?;
-        if detail.task.deadline.is_some() || detail.task.token != Some(self.claim.token) {
-            return Ok(detail);
-        }
-        let ClaimRef { key, token, .. } = self.claim.clone();
-        self.connection.run(&self.actor, ExtendTask { key, token, lease: millis(lease) }).await?;
-        look_at(&self.connection, &self.claim).await
     }
 
     async fn put_back(&self) -> Result<()> {

@@ -1,5 +1,5 @@
 -- task/claim: takes the best ready task that matches, or a named one, else waits.
--- op {id, tags, lease, wait}
+-- op {id, tags, lease, fallback, wait}
 -- returns claimed {key, attempt, token} | queued {ticket, tick_in?} | nothing {pending}
 
 local function claim_named(op, actor)
@@ -15,7 +15,7 @@ local function claim_named(op, actor)
     if lacking then
         forbid('not_capable', record.requires[lacking])
     end
-    return task.assign(actor, key, record, op.lease)
+    return task.assign(actor, key, record, op)
 end
 
 return step(function(op)

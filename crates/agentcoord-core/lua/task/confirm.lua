@@ -29,7 +29,7 @@ return step(function(op)
         task.take(record, waiter.session, waiter.agent, waiter.name, ticket)
     end
     delete('task_ticket', ticket)
-    local lease = waiter.lease or record.lease
+    local lease = waiter.lease or record.lease or waiter.fallback
     record.offer = nil
     record.deadline = lease and now + lease
     record.claimed_at = wall

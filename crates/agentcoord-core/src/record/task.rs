@@ -81,7 +81,7 @@ record! {
     /// given that task and must confirm; with `away` it has missed one. Either way it stands in no line.
     TaskTicketRecord {
         seq: u64, session: Id, agent: String, name: String, tags: Vec<String>, capabilities: Vec<String>, since: WallMs;
-        lease: u64, deadline: LeaseMs, offered: String, away: bool
+        lease: u64, deadline: LeaseMs, offered: String, away: bool, fallback: u64
     }
 }
 

@@ -5,7 +5,7 @@ use agentcoord_core::ids::Ticket;
 use agentcoord_core::limits;
 use agentcoord_core::task::{Claim, ClaimTask, ExtendTask, NewTask, TaskStatus};
 
-use crate::actor::{Scene, claimed};
+use crate::actor::{Scene, claimed, waiting};
 use crate::refused;
 
 /// A dead worker's task goes back to its place; the crash is counted apart from failures.
@@ -64,6 +64,26 @@ pub async fn a_claims_own_lease_comes_first(scene: Scene) {
     scene.pass(1_000).await;
     scene.settle().await;
     assert_eq!(scene.task(&key).await.status, TaskStatus::Pending);
+}
+
+/// What a claim falls back on counts where neither it nor the task says how long it lasts, however it got the task.
+pub async fn a_claims_fallback_comes_last(scene: Scene) {
+    let ada = scene.agent("ada").await;
+    for (own, of_task, lasts) in [(Some(1_000), None, 1_000), (None, Some(5_000), 5_000), (None, None, 9_000)] {
+        let body = ClaimTask { lease: own, fallback: Some(9_000), ..ClaimTask::new(Vec::new()) };
+        let task = || NewTask { lease: of_task, ..NewTask::titled("a task") };
+        let at_once = ada.create(task()).await;
+        claimed(ada.ask(body.clone()).await.expect("accepted"));
+        let ticket = waiting(ada.ask(body.clone()).await.expect("accepted"));
+        let waited_for = ada.create(task()).await;
+        claimed(ada.confirm_task(&ticket).await);
+        let named = ada.create(task()).await;
+        claimed(ada.ask(ClaimTask { id: Some(named.clone()), ..body }).await.expect("accepted"));
+        let (_, clock) = scene.store().now().await.expect("readable");
+        for key in [at_once, waited_for, named] {
+            assert_eq!(scene.task(&key).await.deadline, Some(clock.now + lasts));
+        }
+    }
 }
 
 /// Whose lease has ended is told so under the ticket of its claim.

@@ -110,6 +110,7 @@ impl Generator {
                 body.id = self.maybe(6, typed);
                 let (lease, wait) = (1 + self.random.number() % 5_000, self.random.number() % 8_000);
                 body.lease = self.maybe(3, lease);
+                body.fallback = self.maybe(3, lease);
                 body.wait = if self.random.one_in(3) { Some(0) } else { self.maybe(3, wait) };
                 if body.id.is_some() {
                     body = ClaimTask { tags: Vec::new(), wait: None, ..body };

@@ -193,7 +193,8 @@ impl<H> Shared<H> {
     /// Ends a task. The next one comes in the same round trip when one is ready and the worker may claim one.
     async fn end(&self, task: &Task, end: &End) -> Result<Option<Task>> {
         let turn = self.turn();
-        let next = turn.as_ref().map(|_| NextTask { wait: Some(0), ..self.claim.clone().into() });
+        let ClaimTask { tags, lease, .. } = &self.claim;
+        let next = turn.as_ref().map(|_| NextTask { tags: tags.clone(), lease: *lease, wait: Some(0) });
         let claim = task.end(end.clone(), next).await?;
         let (Some(turn), Some(claim)) = (turn, claim) else { return Ok(None) };
         match Task::read(self.holder.clone(), claim).await {

@@ -41,9 +41,9 @@ pub(crate) async fn run(context: &Context, args: Args) -> Result<MaybeTask, CliE
     body.id.clone_from(&args.id);
     body.wait = Some(duration::millis(wait));
     body.lease = args.lease.map(duration::millis);
-    // Where neither the call nor the task says how long: what a command line takes does not last for ever.
-    let fallback = Duration::from_millis(limits::SHELL_TASK_LEASE);
-    match context.interruptible(connection.claim_and_read(&caller.actor, body, fallback)).await {
+    // What a command line takes does not last for ever.
+    body.fallback = Some(limits::SHELL_TASK_LEASE);
+    match context.interruptible(connection.claim_and_read(&caller.actor, body)).await {
         Ok(Some(detail)) => Ok(MaybeTask::claimed(detail)),
         Ok(None) => Ok(MaybeTask::nothing(!wait.is_zero())),
         Err(error) => Err(match (error.code, args.id) {

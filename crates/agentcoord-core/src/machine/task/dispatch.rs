@@ -17,9 +17,7 @@ use crate::machine::step::{Acting, Ruled, Step};
 use crate::op::{Answer, decode};
 use crate::record::{RingRecord, SessionRecord, TaskRecord, TaskTicketRecord};
 use crate::table::{Entry, Range, unwords};
-use crate::task::{
-    Claim, ClaimRef, ClaimTask, ConfirmTask, NextTask, TaskChanged, TaskStatus, WithdrawTask, Withdrawn,
-};
+use crate::task::{Claim, ClaimRef, ClaimTask, ConfirmTask, TaskChanged, TaskStatus, WithdrawTask, Withdrawn};
 
 /// Waiting claims look for what is due in turn, so many milliseconds apart: the more wait, the more seldom each.
 const TURN: u64 = 10;
@@ -27,12 +25,12 @@ const TURN: u64 = 10;
 pub(in crate::machine) fn claim<R: Rows>(step: &mut Step<'_, R>, body: ClaimTask) -> Ruled<Claim> {
     let acting = step.acting()?;
     match &body.id {
-        Some(typed) => claim_named(step, &acting, typed, body.lease),
-        None => next(step, acting, NextTask { tags: body.tags, lease: body.lease, wait: body.wait }),
+        Some(typed) => claim_named(step, &acting, typed, &body),
+        None => next(step, acting, body),
     }
 }
 
-fn claim_named<R: Rows>(step: &mut Step<'_, R>, acting: &Acting, typed: &str, lease: Option<u64>) -> Ruled<Claim> {
+fn claim_named<R: Rows>(step: &mut Step<'_, R>, acting: &Acting, typed: &str, wish: &ClaimTask) -> Ruled<Claim> {
     let (key, task) = step.resolve::<TaskRecord>(Noun::Task, typed, |t| &t.id)?;
     if let Some(holder) = holder(&task) {
         return Err(Refusal::Held { noun: Noun::Task, id: key, holder }.into());
@@ -42,14 +40,14 @@ fn claim_named<R: Rows>(step: &mut Step<'_, R>, acting: &Acting, typed: &str, le
     if let Some(lacking) = task.requires.iter().find(|r| !contains(&capabilities, r)) {
         return Err(Policy::NotCapable.about(lacking).into());
     }
-    assign(step, acting, key, task, lease)
+    assign(step, acting, key, task, wish)
 }
 
 /// Claims the best task that matches, else waits for one.
-pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: NextTask) -> Ruled<Claim> {
+pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: ClaimTask) -> Ruled<Claim> {
     let capabilities = acting.capabilities();
     if let Some((key, task)) = best(step, &wish.tags, &capabilities)? {
-        return assign(step, &acting, key, task, wish.lease);
+        return assign(step, &acting, key, task, &wish);
     }
     if wish.wait == Some(0) {
         return Ok(nothing(step));
@@ -67,6 +65,7 @@ pub(super) fn next<R: Rows>(step: &mut Step<'_, R>, acting: Acting, wish: NextTa
         deadline: wish.wait.map(|wait| step.now + wait),
         offered: None,
         away: None,
+        fallback: wish.fallback,
     };
     step.put(ticket.as_str(), &waiter)?;
     Ok(queued(step, ticket, &waiter))
@@ -140,11 +139,11 @@ fn assign<R: Rows>(
     acting: &Acting,
     key: String,
     mut task: TaskRecord,
-    lease: Option<u64>,
+    wish: &ClaimTask,
 ) -> Ruled<Claim> {
     let ticket = Ticket::of(&step.call.client, step.call.request);
     take(step, &mut task, &acting.id, &acting.session.agent, &acting.session.name, ticket)?;
-    task.deadline = lease.or(task.lease).map(|lease| step.now + lease);
+    task.deadline = wish.lease.or(task.lease).or(wish.fallback).map(|lease| step.now + lease);
     step.put(&key, &task)?;
     Ok(claimed(step, key, &task))
 }
@@ -334,7 +333,7 @@ pub(in crate::machine) fn confirm<R: Rows>(step: &mut Step<'_, R>, body: Confirm
     };
     step.delete::<TaskTicketRecord>(ticket.as_str())?;
     task.offer = None;
-    task.deadline = waiter.lease.or(task.lease).map(|lease| step.now + lease);
+    task.deadline = waiter.lease.or(task.lease).or(waiter.fallback).map(|lease| step.now + lease);
     task.claimed_at = Some(step.wall);
     step.put(&key, &task)?;
     Ok(claimed(step, key, &task))

@@ -167,7 +167,7 @@ fn finished<R: Rows>(
     let next = match wish {
         Some(wish) => {
             let acting = step.acting()?;
-            Some(match dispatch::next(step, acting, wish) {
+            Some(match dispatch::next(step, acting, wish.into()) {
                 // Refusing it would undo the end of this one.
                 Err(Stop::Refused(Refusal::Policy { policy: Policy::TooComplex, .. })) => dispatch::nothing(step),
                 next => next?,
