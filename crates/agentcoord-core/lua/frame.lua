@@ -3,6 +3,8 @@
 -- Everything is written at the end, so a refusal or an error before the commit writes nothing. Redis does not roll a
 -- script back: whatever can fail is tried before the first write.
 
+local frame = {}
+
 -- The part of the log that the answer brings along, and the number of the event before it; nil when nobody asked for it.
 local tail, tail_after
 -- How far the log was told over a link, by link. Answers over one link arrive in order, so nothing is told twice there.
@@ -14,7 +16,7 @@ local WITH_TASK = '\147'
 
 -- Fetches the events that the caller's host does not know, before anything is executed: it must have all that the answer
 -- may have seen. Returns the answer when it knows too little to be told so, or more than there is.
-local function orient()
+function frame.orient()
     tail = nil
     if KNOWN == '' then
         return nil
@@ -42,7 +44,7 @@ local function orient()
 end
 
 -- The answer with the part of the log that belongs to it.
-local function with_tail(answer)
+function frame.with_tail(answer)
     if not tail then
         return answer
     end
@@ -62,7 +64,7 @@ local function with_tail(answer)
 end
 
 -- Checks the fence and reads what almost every step needs. Returns the answer when the caller is fenced out.
-local function begin()
+function frame.begin()
     tail = nil
     local epoch, instance, closed, frozen =
         unpack(ask('HMGET', META, 'epoch', 'instance', 'closed', 'freeze_wall'))
@@ -94,11 +96,11 @@ local function begin()
     if ACTOR == 'session' then
         note('pulse', ACTOR_NAME, beat, HOT)
     end
-    return orient()
+    return frame.orient()
 end
 
 -- The stored answer when this request was made before.
-local function replay()
+function frame.replay()
     local slot = get('ring', ring)
     if not slot or slot.request < request then
         return nil
@@ -113,7 +115,7 @@ local function replay()
 end
 
 -- Keeps the answer in the request's slot, and the slots alive.
-local function remember(answer)
+function frame.remember(answer)
     put('ring', ring, {request = request, digest = DIGEST, answer = answer})
     local client = get('client', CLIENT)
     if not client or client.expires < now + REPLAY_TTL then
@@ -122,7 +124,7 @@ local function remember(answer)
 end
 
 -- Keeps next_due and next_calendar at or below the first entry of their index.
-local function move_hints()
+function frame.move_hints()
     local function moved(index, hint, time)
         local from, to = under(index)
         if hint <= time then
@@ -141,7 +143,7 @@ local function move_hints()
 end
 
 -- Whether a record other than a pulse was put or deleted.
-local function has_changed()
+function frame.has_changed()
     for _, slot in ipairs(dirty) do
         if slot.kind ~= 'pulse' and (slot.before or slot.after) then
             return true
@@ -151,7 +153,7 @@ local function has_changed()
 end
 
 -- Calls a command that takes any number of arguments, in bounded portions; pairs stay together, because CHUNK is even.
-local function call_many(command, key, arguments)
+function frame.call_many(command, key, arguments)
     for from = 1, #arguments, CHUNK do
         local to = math.min(from + CHUNK - 1, #arguments)
         if key then
@@ -163,7 +165,7 @@ local function call_many(command, key, arguments)
 end
 
 -- The event, and beside it the state after it, so that who applies the one has the other.
-local function append_event(images, texts, packed_state)
+function frame.append_event(images, texts, packed_state)
     local actor = ACTOR
     if ACTOR ~= 'system' then
         actor = {[ACTOR] = ACTOR_NAME}
@@ -179,7 +181,7 @@ local function append_event(images, texts, packed_state)
 end
 
 -- Publishing is a hint and may be forbidden to this user: it never fails the step.
-local function publish()
+function frame.publish()
     for _, topic in ipairs(wakes) do
         local dash = string.find(topic, '-', 1, true)
         local channel = topic
@@ -193,16 +195,16 @@ end
 -- Writes everything and returns the packed answer: the reply, with which a claimed task comes along that is not kept, or the
 -- refusal of a request that was asked again. Appends
 -- an event when a record other than a pulse has changed, or the request was asked again.
-local function commit(reply, refusal)
-    local changed = AGAIN == '1' or has_changed()
+function frame.commit(reply, refusal)
+    local changed = AGAIN == '1' or frame.has_changed()
     if changed then
         state.csn = state.csn + 1
     end
     local answer = cmsgpack.pack(refusal and {refused = refusal} or {done = {csn = state.csn, reply = reply}})
     if changed then
-        remember(answer)
+        frame.remember(answer)
     end
-    move_hints()
+    frame.move_hints()
     local packed_state = pack_state()
     local images, hot, cold, hot_gone, cold_gone = {}, {'state', packed_state}, {}, {}, {}
     for _, slot in ipairs(dirty) do
@@ -245,18 +247,18 @@ local function commit(reply, refusal)
             cold[#cold + 1] = ARGUMENTS[at + 1]
         end
         -- From here on everything is written. The event comes first: it is the only write that can still be refused.
-        append_event(images, texts, packed_state)
+        frame.append_event(images, texts, packed_state)
     end
     for _, name in ipairs(gone_blobs) do
         cold_gone[#cold_gone + 1] = stored('blob', name)
     end
-    call_many('MSET', nil, cold)
-    call_many('DEL', nil, cold_gone)
-    call_many('ZADD', INDEX, entered)
-    call_many('ZREM', INDEX, removed)
-    call_many('HSET', HOT, hot)
-    call_many('HDEL', HOT, hot_gone)
-    publish()
+    frame.call_many('MSET', nil, cold)
+    frame.call_many('DEL', nil, cold_gone)
+    frame.call_many('ZADD', INDEX, entered)
+    frame.call_many('ZREM', INDEX, removed)
+    frame.call_many('HSET', HOT, hot)
+    frame.call_many('HDEL', HOT, hot_gone)
+    frame.publish()
     if handed then
         return WITH_TASK .. answer .. cmsgpack.pack(now) .. noted('task', handed).bytes
     end
@@ -264,16 +266,16 @@ local function commit(reply, refusal)
 end
 
 -- Makes a refusal final: an earlier copy of the request that is still on its way gets it too.
-local function settle_refusal(refusal)
+function frame.settle_refusal(refusal)
     reset()
-    return begin() or commit(nil, refusal)
+    return frame.begin() or frame.commit(nil, refusal)
 end
 
 -- Runs a verb as one step. A refusal is an answer too, and then nothing was written.
 local function step(verb)
     reset()
     local ok, result = pcall(function()
-        local answer = begin() or replay()
+        local answer = frame.begin() or frame.replay()
         if answer then
             return answer
         end
@@ -281,17 +283,17 @@ local function step(verb)
         check_fence()
         local reply = verb(cmsgpack.unpack(BODY))
         hand_over()
-        return commit(reply)
+        return frame.commit(reply)
     end)
     if not ok and type(result) == 'table' and result.refusal then
         local refusal = result.refusal
         if AGAIN ~= '1' or refusal.too_old or refusal.reused then
-            return with_tail(cmsgpack.pack({refused = refusal}))
+            return frame.with_tail(cmsgpack.pack({refused = refusal}))
         end
-        ok, result = pcall(settle_refusal, refusal)
+        ok, result = pcall(frame.settle_refusal, refusal)
     end
     if ok then
-        return with_tail(result)
+        return frame.with_tail(result)
     end
     local message = type(result) == 'table' and result.failure or result
     -- An error reply of Redis begins with its code, which must stay first; an error of Lua gets one.
