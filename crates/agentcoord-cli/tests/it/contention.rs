@@ -1,5 +1,7 @@
 //! Two terminals and one file, on both engines.
 
+use std::time::Duration;
+
 use agentcoord_testkit::fault_proxy::{FaultProxy, Requests};
 use agentcoord_testkit::redis_server::RedisServer;
 use rustix::process::Signal;
@@ -92,4 +94,24 @@ fn claim_whose_task_cannot_be_read_gives_it_back() {
     proxy.heal();
     let task = far.data(&["tasks", "claim"])["task"].take();
     assert!(task["deadline"].is_string(), "{task}");
+}
+
+#[test]
+fn claim_under_a_lock_that_ends_meanwhile_gives_its_task_back() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::start(server.port());
+    let repository = Repository::new();
+    let on = |url: &str| repository.bare().flag("--backend").flag("redis").flag("--redis-url").flag(url).agent("ann");
+    let (direct, far) = (on(&server.url()), on(&proxy.url()));
+    let added = direct.data(&["tasks", "add", "In many words", "--description", "so many"]);
+    let id = added["task"]["id"].as_str().unwrap().to_owned();
+    let token = direct.data(&["locks", "acquire", "src/a.rs"])["token"].to_string();
+    proxy.cut_requests(Requests::containing("/description"));
+    let claiming = std::thread::spawn(move || far.flag("--fence").flag(&token).run(&["tasks", "claim"]));
+    assert!(proxy.wait_cuts(1, Duration::from_secs(10)));
+    direct.data(&["locks", "release", "src/a.rs"]);
+    let said = claiming.join().unwrap();
+    assert!(said.exit != 0, "{}", said.stdout);
+    let task = direct.data(&["tasks", "show", &id])["task"].take();
+    assert_eq!((&task["status"], &task["attempt"]), (&json!("pending"), &json!(0)), "{}", said.stderr);
 }

@@ -19,13 +19,20 @@ fn stage() -> (TempDir, Namespace) {
     (dir, namespace)
 }
 
+/// The journals of two processes, from the beginning of the epoch on.
+fn two_journals(namespace: &Namespace) -> (Journal, Journal) {
+    let open = || {
+        let journal = namespace.open_journal(Durability::Process).expect("a slot");
+        journal.begin(EPOCH, Csn(0));
+        journal
+    };
+    (open(), open())
+}
+
 #[test]
 fn what_others_know_does_not_count_once_a_take_over_has_begun() {
     let (_dir, namespace) = stage();
-    let open = || namespace.open_journal(Durability::Process).expect("a slot");
-    let (one, two) = (open(), open());
-    one.begin(EPOCH, Csn(0));
-    two.begin(EPOCH, Csn(0));
+    let (one, two) = two_journals(&namespace);
     let lock = namespace.lock_mode().expect("nobody else is here");
     lock.write(&ModeRow { phase: Phase::Preparing, ..ModeRow::serving(Epoch(8), ModeEngine::Files) }).expect("a row");
     // Its journal was read already, and this is not acknowledged to anybody.
@@ -107,10 +114,7 @@ fn requests_of_a_process_that_has_ended_are_found_and_their_texts_too() {
 #[test]
 fn texts_stay_until_the_replica_has_their_event_whoever_was_told_of_it_first() {
     let (_dir, namespace) = stage();
-    let open = || namespace.open_journal(Durability::Process).expect("a slot");
-    let (one, two) = (open(), open());
-    one.begin(EPOCH, Csn(0));
-    two.begin(EPOCH, Csn(0));
+    let (one, two) = two_journals(&namespace);
     let (client, blob) = (Id::random(), Blob { name: "task/x/payload".into(), bytes: vec![7; 3] });
     one.intend(EPOCH, &client, RequestNo(1), &[blob]).expect("written");
     two.note(EPOCH, None, told(0, 1)).expect("written");
@@ -120,7 +124,7 @@ fn texts_stay_until_the_replica_has_their_event_whoever_was_told_of_it_first() {
     one.begin(EPOCH, Csn(0));
     assert_eq!(texts(), 1);
     drop(one);
-    let next = open();
+    let next = namespace.open_journal(Durability::Process).expect("a slot");
     assert_eq!(next.orphans(), []);
     next.begin(EPOCH, Csn(0));
     assert_eq!(texts(), 1, "the next process with this slot has kept them");
