@@ -56,12 +56,42 @@ macro_rules! record {
         $($field:ident: $ty:ty),+; $($opt:ident: $oty:ty),* $(; $($rare:ident: $rty:ty),+)?
     }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         #[allow(missing_docs, reason = "the fields are those of the domain type of the same name")]
         pub struct $name {
             $(pub $field: $ty,)+
-            $(#[serde(default)] pub $opt: Option<$oty>,)*
-            $($(#[serde(default)] pub $rare: Option<$rty>,)+)?
+            $(pub $opt: Option<$oty>,)*
+            $($(pub $rare: Option<$rty>,)+)?
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+                struct InOrder;
+
+                impl<'de> serde::de::Visitor<'de> for InOrder {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("the fields of a record in their order")
+                    }
+
+                    fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                        self,
+                        mut fields: A,
+                    ) -> std::result::Result<$name, A::Error> {
+                        let record = $name {
+                            $($field: crate::record::shape::required(&mut fields, stringify!($field))?,)+
+                            $($opt: fields.next_element()?.flatten(),)*
+                            $($($rare: fields.next_element()?.flatten(),)+)?
+                        };
+                        // Another version may have stored more.
+                        while fields.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+                        Ok(record)
+                    }
+                }
+
+                deserializer.deserialize_seq(InOrder)
+            }
         }
 
         impl crate::record::Shape for $name {
@@ -474,6 +504,22 @@ pub struct Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn record_of_another_version_may_have_more_fields_or_fewer_optional_ones() {
+        let setback =
+            |name| SetbackRecord { at: 7, attempt: 2, reason: "no luck".into(), crashed: None, agent: None, name };
+        let read = |fields: &[u8], length| {
+            let bytes = [&shape::head(length), fields].concat();
+            crate::op::decode::<SetbackRecord>(&bytes, "setback")
+        };
+        let stored = setback(Some("ada".into())).stored().expect("encodes");
+        let fields = &stored[1..];
+        assert_eq!(read(&[fields, b"\x81\xa3new\x01"].concat(), 7).expect("one more"), setback(Some("ada".into())));
+        let shorter = &fields[..fields.len() - b"\xa3ada".len()];
+        assert_eq!(read(shorter, 5).expect("one less"), setback(None));
+        assert!(read(&fields[..2], 2).is_err(), "the reason is required");
+    }
 
     #[test]
     fn answer_in_a_replay_slot_is_stored_as_a_string() {

@@ -1,8 +1,9 @@
 //! How a record is stored: its fields in order, without their names.
 
-use serde::Serialize;
+use serde::de::{Error as _, SeqAccess};
+use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// The fields of a record in the order in which they are stored.
 pub trait Shape {
@@ -15,7 +16,7 @@ pub trait Shape {
     ///
     /// # Errors
     /// `Backend` when it cannot be encoded.
-    fn stored(&self) -> Result<Vec<u8>>;
+    fn stored(&self) -> crate::Result<Vec<u8>>;
 }
 
 /// The beginning of a MessagePack array of so many values.
@@ -37,7 +38,15 @@ impl Fields {
         Self(head(length))
     }
 
-    pub(super) fn push<T: Serialize>(&mut self, field: &T) -> Result<()> {
+    pub(super) fn push<T: Serialize>(&mut self, field: &T) -> crate::Result<()> {
         rmp_serde::encode::write_named(&mut self.0, field).map_err(|e| Error::backend("a value cannot be encoded", e))
     }
+}
+
+/// The next field of a record that is being decoded; it must be there.
+pub(super) fn required<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    fields: &mut A,
+    name: &'static str,
+) -> Result<T, A::Error> {
+    fields.next_element()?.ok_or_else(|| A::Error::missing_field(name))
 }
